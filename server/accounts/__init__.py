@@ -1,0 +1,1 @@
+"""Developers: whose keys they are, and who may become one."""

@@ -1,0 +1,153 @@
+"""The commands: serve, migrate, token, check-config. They read the settings, call the composition root and print."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvloop
+
+from server import logs
+from server.app import Addresses, local_issuer, running
+from server.config import Address, Listen, Settings, read_environment
+from server.errors import Error
+from server.postgres.cluster import EmbeddedPostgresError
+from server.postgres.migrate import SchemaError, migrate
+from server.private_file import PrivateFileError
+
+app = typer.Typer(
+    help="The developer platform core: API keys over gRPC and REST.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_EXPECTED = (SchemaError, PrivateFileError, EmbeddedPostgresError, Error, OSError, ValueError)
+
+
+@app.command()
+def serve() -> None:
+    """Serve gRPC and REST in the foreground until SIGTERM or Ctrl-C."""
+    settings, listen = _settings(check_ports=True)
+    logs.configure()
+    _run(_serve(settings, listen))
+
+
+@app.command(name="migrate")
+def migrate_command() -> None:
+    """Bring the schema of DATABASE_URL up to date (the embedded database does so by itself)."""
+    settings, _ = _settings()
+    dsn = settings.database_direct_url or settings.database_url
+    if dsn is None:
+        _refuse(["DATABASE_URL: must be set; the embedded database is brought up to date by serve"])
+    applied = _run(migrate(dsn))
+    print(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
+
+
+@app.command()
+def token(subject: Annotated[str, typer.Argument(help="Whose token it is, e.g. alice.")]) -> None:
+    """Print one access token of the local issuer, good for an hour, and nothing else."""
+    settings, _ = _settings()
+    if not settings.uses_local_issuer:
+        _refuse(["DEVELOPER_OAUTH_ISSUER: tokens come from that issuer; the local one is off"])
+    try:
+        print(local_issuer(settings).issue(subject))
+    except _EXPECTED as error:
+        _refuse([str(error)])
+
+
+@app.command()
+def check_config() -> None:
+    """Check the settings and print what they amount to, without secrets."""
+    settings, listen = _settings()
+    database = "DATABASE_URL" if settings.database_url else f"embedded, in {settings.data_dir}"
+    print(f"database       {database}")
+    print(f"tokens of      {settings.oauth_issuer or 'the local issuer (development)'}")
+    print(f"environment    {settings.default_environment.value}")
+    print(f"registration   {'by the first call' if settings.registers_automatically else 'beforehand'}")
+    print(f"rate           {settings.management_rate.requests} calls in {settings.management_rate.seconds} s per token")
+    for name, address in listen:
+        print(f"{name.removesuffix('_address'):14} {address}")
+
+
+async def _serve(settings: Settings, listen: Listen) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if settings.database_url is None and not settings.data_dir.exists():
+        print("First start: making a database, a signing key and a pepper. This takes a few seconds.", flush=True)
+    async with running(settings, listen) as addresses:
+        _welcome(settings, addresses)
+        await stop.wait()
+        print("Stopping: calls in flight may finish.", flush=True)
+
+
+def _welcome(settings: Settings, addresses: Addresses) -> None:
+    """Print where everything is and, in development, lines to paste."""
+    print(
+        f"Ready.\n"
+        f"  gRPC      {addresses.grpc}\n"
+        f"  internal  {addresses.internal_grpc}\n"
+        f"  REST      http://{addresses.http}  (description: /openapi.json)\n"
+        f"  metrics   http://{addresses.metrics}/metrics"
+    )
+    if settings.uses_local_issuer:
+        bearer = '-H "Authorization: Bearer $TOKEN"'
+        create = """--json '{"name":"Production","scopes":["read"]}'"""
+        method = "sdk.developer.v1.DeveloperService/ListApiKeys"
+        print(
+            "\nPaste these into another terminal. The token is alice's, for an hour; `make token SUBJECT=bob` makes more."
+            f"\n\nTOKEN={local_issuer(settings).issue('alice')}"
+            f"\ncurl -sS http://{addresses.http}/v1/developer/keys {bearer} {create}"
+            f"\ngrpcurl -plaintext {bearer} {addresses.grpc} {method}\n"
+        )
+    sys.stdout.flush()
+
+
+def _settings(*, check_ports: bool = False) -> tuple[Settings, Listen]:
+    """Read the settings, or end with every fault named, ports that are taken among them."""
+    reading = read_environment(os.environ)
+    faults = list(reading.faults)
+    if check_ports and reading.listen is not None:
+        faults += _taken_ports(reading.listen)
+    if faults or reading.settings is None or reading.listen is None:
+        _refuse(faults)
+    return reading.settings, reading.listen
+
+
+def _taken_ports(listen: Listen) -> list[str]:
+    return [
+        f"DEVELOPER_{name.upper()}: cannot listen on {address}: {fault}"
+        for name, address in listen
+        if (fault := _fault_of_binding(address))
+    ]
+
+
+def _fault_of_binding(address: Address) -> str | None:
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(address.host.strip("[]"), address.port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            probe.listen(1)
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return uvloop.run(work)
+    except _EXPECTED as error:
+        _refuse([str(error)])
+
+
+def _refuse(faults: Sequence[str]) -> NoReturn:
+    print("Cannot start:", *(f"  {fault}" for fault in faults), sep="\n", file=sys.stderr)
+    raise typer.Exit(1)

@@ -1,0 +1,210 @@
+"""The settings: the only reader of the environment, once, into frozen objects. Every fault is named at once."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from server.keys.model import Environment
+from server.keys.secret import Peppers
+from server.limits.model import Rate
+
+MAXIMUM_GRACE_SECONDS = 30 * 24 * 3600
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. IPv6 literals stand in brackets in the text form."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read `HOST:PORT`.
+
+        Raises:
+            ValueError: the text has another shape.
+        """
+        host, _, port = text.strip().rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be HOST:PORT, e.g. 127.0.0.1:8080 or [::1]:8080")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def _read_with(parse: Callable[[str], Any]) -> Any:
+    """Make a validator that parses text and passes what is parsed already."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _parse_list(parse: Callable[[str], Any]) -> Any:
+    return _read_with(lambda text: tuple(parse(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an http or https URL without query and fragment")
+    return text.strip()
+
+
+def _dsn(text: str) -> str:
+    if not text.strip().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be a postgresql:// URL")
+    return text.strip()
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("must be IP networks, e.g. 10.0.0.0/8,fd00::/8") from None
+
+
+ListenAddress = Annotated[Address, NoDecode, _read_with(Address.parse)]
+Url = Annotated[str, _read_with(_url)]
+Dsn = Annotated[str, _read_with(_dsn)]
+
+
+class _FromEnvironment(BaseSettings):
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_prefix="DEVELOPER_", env_ignore_empty=True, arbitrary_types_allowed=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the process environment (tests may pass values), and no files."""
+        return (init_settings, env_settings)
+
+
+class Listen(_FromEnvironment):
+    """The four addresses."""
+
+    grpc_address: ListenAddress = Address("127.0.0.1", 50051)
+    internal_grpc_address: ListenAddress = Address("127.0.0.1", 50052)
+    http_address: ListenAddress = Address("127.0.0.1", 8080)
+    metrics_address: ListenAddress = Address("127.0.0.1", 9090)
+
+
+class Settings(_FromEnvironment):
+    """Everything but the addresses; the table in README.md says what each one means."""
+
+    database_url: Dsn | None = Field(None, validation_alias="DATABASE_URL")
+    database_direct_url: Dsn | None = Field(None, validation_alias="DATABASE_DIRECT_URL")
+    database_pooler: Literal["transaction"] | None = Field(None, validation_alias="DATABASE_POOLER")
+    pg_bin: Path | None = Field(None, validation_alias="PG_BIN")
+    data_dir: Path = Path(".data")
+    oauth_issuer: Url | None = None
+    oauth_audience: str | None = None
+    oauth_jwks_url: Url | None = None
+    oauth_token_profile: Literal["rfc9068", "jwt"] = "rfc9068"  # noqa: S105 - a profile, no password
+    oauth_client_ids: Annotated[tuple[str, ...] | None, NoDecode, _parse_list(str)] = None
+    key_environment: Environment | None = None
+    key_peppers: Annotated[Peppers | None, NoDecode, _read_with(Peppers.parse)] = None
+    rotation_grace_seconds: int = Field(3600, ge=0, le=MAXIMUM_GRACE_SECONDS)
+    auto_register: bool | None = None
+    management_rate: Annotated[Rate, NoDecode, _read_with(Rate.parse)] = Rate(120, 60)
+    grpc_tls_cert: Path | None = None
+    grpc_tls_key: Path | None = None
+    grpc_tls_client_ca: Path | None = None
+    internal_grpc_tls_cert: Path | None = None
+    internal_grpc_tls_key: Path | None = None
+    internal_grpc_tls_client_ca: Path | None = None
+    public_url: Url | None = None
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, _parse_list(_network)] = ()
+    cors_origins: Annotated[tuple[str, ...], NoDecode, _parse_list(str)] = ()
+    workers: int = Field(1, ge=1)
+
+    @property
+    def uses_local_issuer(self) -> bool:
+        """Whether tokens come from the development issuer, which turns the development defaults on."""
+        return self.oauth_issuer is None
+
+    @property
+    def default_environment(self) -> Environment:
+        """The environment of a key whose request names none."""
+        return self.key_environment or (Environment.TEST if self.uses_local_issuer else Environment.LIVE)
+
+    @property
+    def registers_automatically(self) -> bool:
+        """Whether a first call registers the token's subject as a developer."""
+        return self.uses_local_issuer if self.auto_register is None else self.auto_register
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the environment says: the settings and addresses that could be read, and every fault as a printable line."""
+
+    settings: Settings | None
+    listen: Listen | None
+    faults: tuple[str, ...]
+
+
+def read_environment(environment: Mapping[str, str]) -> Reading:
+    """Read all settings; what the faults say never repeats a value, which may be a secret."""
+    listen, address_faults = _read(Listen)
+    settings, setting_faults = _read(Settings)
+    together = _faults_between({name: value for name, value in environment.items() if value.strip()})
+    faults = (*address_faults, *setting_faults, *together)
+    return Reading(settings=settings, listen=listen, faults=faults)
+
+
+def _read(kind: type[Any]) -> tuple[Any, list[str]]:
+    try:
+        return kind(), []
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        return None, [
+            f"{_variable(kind, fault['loc'][0])}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults
+        ]
+
+
+def _variable(kind: type[_FromEnvironment], field: str | int) -> str:
+    """Name the environment variable behind a field; pydantic already reports an alias by itself."""
+    return f"DEVELOPER_{str(field).upper()}" if field in kind.model_fields else str(field)
+
+
+def _faults_between(present: Mapping[str, str]) -> list[str]:
+    """Judge variables that depend on one another."""
+    faults = []
+    if "DEVELOPER_OAUTH_ISSUER" in present:
+        needed = ("DEVELOPER_OAUTH_AUDIENCE", "DEVELOPER_KEY_PEPPERS", "DATABASE_URL")
+        faults += [f"{name}: must be set when DEVELOPER_OAUTH_ISSUER is" for name in needed if name not in present]
+    else:
+        needless = ("DEVELOPER_OAUTH_AUDIENCE", "DEVELOPER_OAUTH_JWKS_URL")
+        faults += [f"{name}: has no meaning without DEVELOPER_OAUTH_ISSUER" for name in needless if name in present]
+    for prefix in ("DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"):
+        names = [f"{prefix}_{part}" for part in ("CERT", "KEY", "CLIENT_CA")]
+        missing = [name for name in names[:2] if name not in present]
+        if len(missing) < 2 or names[2] in present:
+            faults += [f"{name}: must be set when another {prefix}_… variable is" for name in missing]
+        faults += [
+            f"{name}: cannot be read" for name in names if name in present and not _readable(Path(present[name]))
+        ]
+    if present.get("DEVELOPER_WORKERS", "1") != "1":
+        faults.append("DEVELOPER_WORKERS: must be 1: limits cannot be shared between processes yet")
+    return faults
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""The development issuer: an RSA key of our own in the data directory that signs RFC 9068 access tokens.
+
+For `make run` and tests; a configured issuer replaces it. It has no HTTP of its own: the web root publishes `jwks()`.
+"""
+
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from server.identity.compact import is_text
+from server.identity.strict_json import JsonObject
+
+FIRST_PARTY_CLIENT = "developer-cli"
+"""The `client_id` of tokens made on the command line: the only client the local issuer's tokens are accepted from."""
+
+_KEY_FILE = "issuer-key.pem"
+_KEY_BITS = 2048
+_ALGORITHM = "RS256"
+
+
+class IssuerKeyError(Exception):
+    """The key file cannot be used. The text names the file and what to do about it."""
+
+
+class LocalIssuer:
+    """Signs access tokens with one RSA key. Whoever can read the key's file can sign tokens for any developer."""
+
+    def __init__(
+        self, key: RSAPrivateKey, *, issuer: str, audience: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Sign as `issuer` for `audience`; `clock` gives Unix seconds."""
+        self._key = RSAKey.import_key(key)
+        self._key_id = self._key.thumbprint()
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+
+    @classmethod
+    def open(cls, data_dir: Path, *, issuer: str, audience: str, clock: Callable[[], float] = time.time) -> Self:
+        """Load the key from `data_dir`, making both on the first start; several processes may do so at once.
+
+        Blocks on files and for the fraction of a second that a new key takes. Raises IssuerKeyError, and
+        OSError when the directory cannot be written.
+        """
+        path = data_dir / _KEY_FILE
+        if not path.exists():
+            _create_key(path)
+        return cls(_load_key(path), issuer=issuer, audience=audience, clock=clock)
+
+    def jwks(self) -> JsonObject:
+        """Return the JWK Set to publish (RFC 7517): the public key under its RFC 7638 thumbprint."""
+        return {"keys": [{**self._key.as_dict(private=False), "kid": self._key_id, "use": "sig", "alg": _ALGORITHM}]}
+
+    def issue(
+        self,
+        subject: str,
+        *,
+        client_id: str = FIRST_PARTY_CLIENT,
+        scope: str = "read stream",
+        lifetime: timedelta = timedelta(hours=1),
+    ) -> str:
+        """Sign one access token for `subject`, valid from now for `lifetime` (RFC 9068 section 2.2).
+
+        Raises ValueError for a subject that no verifier would accept.
+        """
+        if not is_text(subject):
+            raise ValueError("the subject must be 1 to 255 printable characters")
+        now = int(self._clock())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": subject,
+            "client_id": client_id,
+            "scope": scope,
+            "iat": now,
+            "exp": now + int(lifetime.total_seconds()),
+            "jti": secrets.token_urlsafe(16),
+        }
+        header = {"alg": _ALGORITHM, "typ": "at+jwt", "kid": self._key_id}
+        return jwt.encode(header, claims, self._key, algorithms=[_ALGORITHM])
+
+
+def _create_key(path: Path) -> None:
+    """Put a new key at `path` unless another process does so first; a half-written file never has that name."""
+    key = generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(descriptor)
+        with suppress(FileExistsError):  # the other process won: its key is the key
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _load_key(path: Path) -> RSAPrivateKey:
+    try:
+        with open(path, "rb", opener=_open_no_link) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            pem = file.read()
+    except OSError as error:
+        raise IssuerKeyError(f"{path} cannot be read ({error.strerror}): make it a file this user can read") from None
+    if mode & 0o077:
+        raise IssuerKeyError(f"{path} is open to other users (mode {mode:04o}): chmod 600 {path}")
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, RSAPrivateKey) or key.key_size < _KEY_BITS:
+        raise IssuerKeyError(f"{path} holds no RSA key of at least {_KEY_BITS} bits: remove it, a new one is made")
+    return key
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)

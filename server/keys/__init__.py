@@ -1,0 +1,1 @@
+"""API keys: their lifecycle, their secrets and the service that manages them."""

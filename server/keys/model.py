@@ -1,0 +1,101 @@
+"""What an API key is, and the rules for what its owner may say about it. No I/O, no protocol."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from server.errors import Violation
+from server.ids import DeveloperId, KeyId
+
+MAXIMUM_NAME_LENGTH = 100
+MAXIMUM_LIVE_SECRETS = 5
+
+# RFC 3339 section 5.6, upper or lower case T and Z, an offset always present.
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
+# Bidirectional embeddings, overrides and isolates reorder the text around a name (Unicode Standard Annex 9).
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Invisible, yet part of correct Arabic, Persian, Indic and emoji text, hence allowed between other characters.
+_JOINERS = frozenset("\u200c\u200d\u200e\u200f")
+
+
+class Environment(Enum):
+    """Where a key works. The value stands in its secret."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+class Status(Enum):
+    """The lifecycle state of a key. Expiry is no state: it is judged at each verification."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key without its secrets. Times are aware; None means never."""
+
+    id: KeyId
+    developer_id: DeveloperId
+    name: str
+    environment: Environment
+    scopes: tuple[str, ...]
+    key_prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    @property
+    def status(self) -> Status:
+        """ACTIVE until revoked."""
+        return Status.ACTIVE if self.revoked_at is None else Status.REVOKED
+
+
+def normalise_name(text: str) -> tuple[str, Violation | None]:
+    """Bring a label to NFC and judge it: 1 to 100 code points, and none that breaks the text around it."""
+    name = unicodedata.normalize("NFC", text)
+    if not 1 <= len(name) <= MAXIMUM_NAME_LENGTH:
+        return name, Violation("name", f"must have 1 to {MAXIMUM_NAME_LENGTH} characters")
+    if name.isspace() or name[0] in _JOINERS or name[-1] in _JOINERS:
+        return name, Violation("name", "must have a visible character at its beginning and at its end")
+    for position, character in enumerate(name):
+        if _is_harmful(character):
+            code = f"U+{ord(character):04X}"
+            return name, Violation("name", f"must not contain {code} (character {position + 1}): leave it out")
+    return name, None
+
+
+def parse_time(text: str, field: str) -> tuple[datetime | None, Violation | None]:
+    """Read an RFC 3339 time with any offset as UTC, to the microsecond; empty text is None."""
+    if not text:
+        return None, None
+    fault = Violation(field, "must be an RFC 3339 time with an offset, e.g. 2030-01-31T12:00:00Z")
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None, fault
+    seconds, fraction, offset = match.groups("")
+    try:
+        return datetime.fromisoformat(f"{seconds}{fraction[:7]}{offset}".upper()).astimezone(UTC), None
+    except (ValueError, OverflowError):
+        return None, fault
+
+
+def format_time(moment: datetime | None) -> str:
+    """Write a time as RFC 3339 in UTC with microseconds; None is empty text."""
+    return (
+        "" if moment is None else f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    )
+
+
+def _is_harmful(character: str) -> bool:
+    """Tell controls, line and paragraph separators, surrogates, reordering marks and noncharacters."""
+    if character in _REORDERING:
+        return True
+    if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
+        return True
+    code = ord(character)
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF

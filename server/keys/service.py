@@ -1,0 +1,306 @@
+"""The lifecycle of API keys: every rule about creating, reading, changing, rotating and revoking them.
+
+Each change is one transaction with its audit event. A key of another developer is treated as absent everywhere.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from server.audit.store import Action, Actor, record
+from server.errors import Conflict, InvalidRequest, NotFound, Violation
+from server.ids import DeveloperId, KeyId, find_key_id, new_key_id
+from server.keys.model import MAXIMUM_LIVE_SECRETS, ApiKey, Environment, Status, normalise_name, parse_time
+from server.keys.paging import PageTokens
+from server.keys.replay import Issued, Request, once
+from server.keys.secret import Peppers, Secret, draw, prefix_of
+from server.keys.store import SECRET_PREFIX_CONSTRAINT, KeyStore, NewKey, StoredSecret
+from server.postgres.errors import ConstraintViolation
+from server.postgres.pool import Connection, Database
+
+DEFAULT_PAGE_SIZE = 20
+_DRAWS = 3
+_MUTABLE = ("name", "expires_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateKey:
+    """What a developer asks of a new key. `environment` None is the server's default; times are text as it was sent."""
+
+    name: str
+    scopes: tuple[str, ...]
+    environment: Environment | None
+    expires_at: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateKey:
+    """A change of metadata. `paths` None means the populated fields (AIP-134)."""
+
+    id: str
+    name: str
+    expires_at: str
+    paths: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateKey:
+    """A wish for a new secret."""
+
+    id: str
+    expire_previous_now: bool
+    request_id: str
+
+
+class KeyService:
+    """Manages the keys of developers."""
+
+    def __init__(
+        self, database: Database, peppers: Peppers, *, default_environment: Environment, rotation_grace: timedelta
+    ) -> None:
+        self._database = database
+        self._peppers = peppers
+        self._page_tokens = PageTokens(peppers)
+        self._default_environment = default_environment
+        self._rotation_grace = rotation_grace
+
+    async def create(self, actor: Actor, wish: CreateKey) -> Issued:
+        """Make a key.
+
+        Raises:
+            InvalidRequest: a field is at fault, or the request id was used for a different request.
+            Conflict: the request id was answered more than 10 minutes ago.
+        """
+        name, name_fault = normalise_name(wish.name)
+        expires_at, expiry_fault = parse_time(wish.expires_at, "expires_at")
+        _refuse([name_fault, expiry_fault])
+        environment = wish.environment or self._default_environment
+        request = Request(
+            method="CreateApiKey",
+            request_id=wish.request_id,
+            payload=(name, sorted(wish.scopes), environment.value, expires_at),
+        )
+
+        async def work(connection: Connection) -> Issued:
+            store = KeyStore(connection)
+            return await once(store, self._peppers, actor, request, lambda: add(connection, store))
+
+        async def add(connection: Connection, store: KeyStore) -> Issued:
+            secret = draw(environment)
+            new = NewKey(
+                id=new_key_id(),
+                developer_id=actor.developer_id,
+                name=name,
+                environment=environment,
+                scopes=wish.scopes,
+                expires_at=expires_at,
+            )
+            key = await store.create(new, self._stored(secret))
+            if key is None:
+                raise InvalidRequest([_not_in_future()])
+            details = {"name": key.name, "key_prefix": key.key_prefix, "scopes": key.scopes}
+            await record(connection, actor, Action.KEY_CREATED, key.id, details)
+            return Issued(key=key, secret=secret)
+
+        return await self._redrawing(work)
+
+    async def get(self, developer_id: DeveloperId, key_id: str) -> ApiKey:
+        """Return one key.
+
+        Raises:
+            NotFound: this developer has no such key.
+        """
+        known = find_key_id(key_id)
+        key = await KeyStore(self._database).find(developer_id, known) if known else None
+        if key is None:
+            raise _no_such_key()
+        return key
+
+    async def list(self, developer_id: DeveloperId, page_size: int, page_token: str) -> tuple[list[ApiKey], str]:
+        """Return a page of keys, newest first, and the token of the next page (empty at the end).
+
+        `page_size` is 1 to 100, or 0 for 20. Keyset paging: nothing is skipped or doubled by changes during the scan.
+
+        Raises:
+            InvalidRequest: the page token was not made for this list.
+        """
+        limit = page_size or DEFAULT_PAGE_SIZE
+        after = self._page_tokens.read(page_token, developer_id) if page_token else None
+        keys = await KeyStore(self._database).list_newest(developer_id, limit + 1, after)
+        return keys[:limit], self._page_tokens.after(keys[limit - 1]) if len(keys) > limit else ""
+
+    async def update(self, actor: Actor, wish: UpdateKey) -> ApiKey:
+        """Change the name or the expiry of a key.
+
+        Raises:
+            InvalidRequest: the mask names something else or nothing, or a field is at fault.
+            NotFound: this developer has no such key.
+            Conflict: the key is revoked, or it has expired and a new expiry is asked for.
+        """
+        paths = _checked_paths(wish)
+        new_expiry = "expires_at" in paths
+        name, name_fault = normalise_name(wish.name) if "name" in paths else (None, None)
+        expires_at, expiry_fault = parse_time(wish.expires_at, "expires_at") if new_expiry else (None, None)
+        _refuse([name_fault, expiry_fault])
+
+        async def work(connection: Connection) -> ApiKey:
+            store = KeyStore(connection)
+            before, now = await _lock(store, actor.developer_id, wish.id)
+            _refuse_revoked(before)
+            if new_expiry:
+                _refuse_expired(before, now)
+                if expires_at is not None and expires_at <= now:
+                    raise InvalidRequest([_not_in_future()])
+            after = await store.update(before, name=name, new_expiry=new_expiry, expires_at=expires_at)
+            await record(connection, actor, Action.KEY_UPDATED, after.id, _changes(before, after))
+            return after
+
+        return await self._database.transaction(work)
+
+    async def rotate(self, actor: Actor, wish: RotateKey) -> Issued:
+        """Give a key a new secret; the previous one ends after the grace period, or at the key's expiry, or at once.
+
+        Raises:
+            InvalidRequest: the request id was used for a different request.
+            NotFound: this developer has no such key.
+            Conflict: the key is revoked or expired, or five of its secrets still work, or the request id was answered
+                more than 10 minutes ago.
+        """
+        request = Request(
+            method="RotateApiKey", request_id=wish.request_id, payload=(wish.id, wish.expire_previous_now)
+        )
+
+        async def work(connection: Connection) -> Issued:
+            store = KeyStore(connection)
+            return await once(store, self._peppers, actor, request, lambda: renew(connection, store))
+
+        async def renew(connection: Connection, store: KeyStore) -> Issued:
+            before, now = await _lock(store, actor.developer_id, wish.id)
+            _refuse_revoked(before)
+            _refuse_expired(before, now)
+            deadline = await self._retire(store, before, now, at_once=wish.expire_previous_now)
+            secret = draw(before.environment)
+            after, version = await store.add_secret(before.id, self._stored(secret), now)
+            details = {"key_prefix": after.key_prefix, "version": version, "previous_expires_at": deadline.isoformat()}
+            await record(connection, actor, Action.KEY_ROTATED, after.id, details)
+            return Issued(key=after, secret=secret, previous_expires_at=deadline)
+
+        return await self._redrawing(work)
+
+    async def revoke(self, actor: Actor, key_id: str) -> ApiKey:
+        """Kill a key and all its secrets, for ever.
+
+        Raises:
+            NotFound: this developer has no such key.
+            Conflict: the key is revoked already.
+        """
+        known = find_key_id(key_id)
+        if known is None:
+            raise _no_such_key()
+
+        async def work(connection: Connection) -> ApiKey:
+            store = KeyStore(connection)
+            key = await store.revoke(actor.developer_id, known)
+            if key is None:
+                _refuse_revoked(await _found(store, actor.developer_id, known))
+                raise _no_such_key()
+            await record(connection, actor, Action.KEY_REVOKED, key.id, {"key_prefix": key.key_prefix})
+            return key
+
+        return await self._database.transaction(work)
+
+    async def sweep(self) -> None:
+        """Erase the sealed answers and request ids whose time is over."""
+        await KeyStore(self._database).sweep_requests()
+
+    async def _retire(self, store: KeyStore, key: ApiKey, now: datetime, *, at_once: bool) -> datetime:
+        """Give the current secret of a held key its deadline, or end every secret at once, and return the deadline."""
+        if at_once:
+            await store.end_secrets(key.id, now)
+            return now
+        if await store.count_live_secrets(key.id, now) >= MAXIMUM_LIVE_SECRETS:
+            raise Conflict(
+                f"{MAXIMUM_LIVE_SECRETS} secrets of this key still work. Wait for one to end, "
+                "or rotate with expire_previous_now to end them all."
+            )
+        deadline = min(now + self._rotation_grace, key.expires_at or datetime.max.replace(tzinfo=now.tzinfo))
+        await store.retire_current_secret(key.id, deadline)
+        return deadline
+
+    async def _redrawing(self, work: Callable[[Connection], Awaitable[Issued]]) -> Issued:
+        """Run the work in a transaction, anew when the drawn prefix is taken: one draw in 2 * 10^7 at 10^7 keys."""
+        for _ in range(_DRAWS - 1):
+            try:
+                return await self._database.transaction(work)
+            except ConstraintViolation as violation:
+                if violation.constraint_name != SECRET_PREFIX_CONSTRAINT:
+                    raise
+        return await self._database.transaction(work)
+
+    def _stored(self, secret: Secret) -> StoredSecret:
+        version = self._peppers.current
+        return StoredSecret(
+            key_prefix=prefix_of(secret), digest=self._peppers.digest(secret, version), pepper_version=version
+        )
+
+
+async def _lock(store: KeyStore, developer_id: DeveloperId, key_id: str) -> tuple[ApiKey, datetime]:
+    known = find_key_id(key_id)
+    held = await store.lock(developer_id, known) if known else None
+    if held is None:
+        raise _no_such_key()
+    return held
+
+
+async def _found(store: KeyStore, developer_id: DeveloperId, key_id: KeyId) -> ApiKey:
+    key = await store.find(developer_id, key_id)
+    if key is None:
+        raise _no_such_key()
+    return key
+
+
+def _checked_paths(wish: UpdateKey) -> Collection[str]:
+    """Return the fields to change, the given ones or the populated ones."""
+    if wish.paths is None:
+        populated = [path for path in _MUTABLE if getattr(wish, path)]
+        _refuse(
+            []
+            if populated
+            else [Violation("update_mask", f"names nothing to change: set one of {', '.join(_MUTABLE)}")]
+        )
+        return populated
+    unknown = [path for path in dict.fromkeys(wish.paths) if path not in _MUTABLE]
+    _refuse(
+        [Violation("update_mask", f"cannot change {path[:64]!r}: only {' and '.join(_MUTABLE)}") for path in unknown]
+    )
+    return wish.paths
+
+
+def _changes(before: ApiKey, after: ApiKey) -> dict[str, object]:
+    pairs = {field: (getattr(before, field), getattr(after, field)) for field in _MUTABLE}
+    return {field: [old and str(old), new and str(new)] for field, (old, new) in pairs.items() if old != new}
+
+
+def _refuse(faults: Collection[Violation | None]) -> None:
+    violations = [fault for fault in faults if fault is not None]
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _refuse_revoked(key: ApiKey) -> None:
+    if key.status is Status.REVOKED:
+        raise Conflict("This key is revoked, for ever. Create a new one.")
+
+
+def _refuse_expired(key: ApiKey, now: datetime) -> None:
+    if key.expires_at is not None and key.expires_at <= now:
+        raise Conflict("This key has expired. Create a new one.")
+
+
+def _no_such_key() -> NotFound:
+    return NotFound("There is no such API key, or it is not yours.")
+
+
+def _not_in_future() -> Violation:
+    return Violation("expires_at", "must be in the future; to end a key now, revoke it")

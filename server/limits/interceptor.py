@@ -1,0 +1,32 @@
+"""The link that limits management calls per access token and tells every authenticated caller where it stands."""
+
+import math
+import time
+from typing import Any
+
+from server.errors import RateLimited
+from server.identity.principal import current_token
+from server.limits.service import SlidingWindow
+from server.rpc.call import Call, Proceed
+
+
+class TokenRateLimit:
+    """Gives each access token a sliding window, and sets `X-RateLimit-*` on every answer (contract section 5)."""
+
+    def __init__(self, window: SlidingWindow) -> None:
+        self._window = window
+
+    async def __call__(self, proceed: Proceed, call: Call, request: Any) -> Any:
+        """Handle the call if its token's window has a place.
+
+        Raises:
+            RateLimited: it has none; the error says when to retry.
+        """
+        decision = self._window.take(current_token().digest)
+        wait = math.ceil(decision.reset_seconds)
+        call.response_headers["x-ratelimit-limit"] = str(decision.limit)
+        call.response_headers["x-ratelimit-remaining"] = str(decision.remaining)
+        call.response_headers["x-ratelimit-reset"] = str(math.ceil(time.time() + decision.reset_seconds))
+        if not decision.allowed:
+            raise RateLimited(retry_after=max(1, wait))
+        return await proceed(call, request)

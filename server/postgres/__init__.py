@@ -1,0 +1,1 @@
+"""PostgreSQL: pool and transactions, error mapping, named statements, migrations, our own launcher. No product rule."""

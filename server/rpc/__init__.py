@@ -1,0 +1,1 @@
+"""gRPC plumbing that every service shares: calls, their interceptors, statuses, servers, reflection and health."""

@@ -1,0 +1,51 @@
+"""The link that writes one line and one measurement for every call. It never raises anything of its own."""
+
+import asyncio
+import time
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from server.rpc.call import Call, Proceed
+
+_log = structlog.get_logger("server.access")
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class AccessLog:
+    """Logs and counts calls. Only methods that exist become label values, so that callers cannot grow the metrics."""
+
+    def __init__(self, registry: CollectorRegistry, methods: frozenset[str]) -> None:
+        self._methods = methods
+        self._calls = Counter(
+            "developer_calls",
+            "Calls by method and outcome (OK or the error code).",
+            ["method", "outcome"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "developer_call_seconds", "How long calls took.", ["method"], buckets=_BUCKETS, registry=registry
+        )
+
+    async def __call__(self, proceed: Proceed, call: Call, request: Any) -> Any:
+        """Handle the call and tell of it, however it ends."""
+        started = time.perf_counter()
+        try:
+            return await proceed(call, request)
+        except asyncio.CancelledError:
+            call.reason = "CANCELLED"
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            method = call.method if call.method in self._methods else "unknown"
+            self._calls.labels(method, call.reason).inc()
+            self._seconds.labels(method).observe(seconds)
+            _log.info(
+                "call",
+                method=method,
+                outcome=call.reason,
+                milliseconds=round(seconds * 1000, 3),
+                call_id=call.id,
+                **call.labels,
+            )

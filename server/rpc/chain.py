@@ -1,0 +1,101 @@
+"""The chain of interceptors around every handler, for calls over gRPC and for those dispatched in process alike.
+
+To grpc.aio it is one interceptor, so that a call pays for one; our links are plain coroutines composed once per method.
+Here, and only here, response headers are sent and calls aborted: headers exactly once, before the answer or the abort.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import grpc
+from grpc.aio import ServicerContext
+
+from server.errors import Unimplemented
+from server.rpc.call import Call, Interceptor, Proceed, bind_call, current_call
+
+# Quoted where evaluated: grpc's classes take type arguments only in their stubs.
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]"
+
+
+class Chain(grpc.aio.ServerInterceptor):
+    """Runs `outer` links around every method, and `inner` ones also around all but those of `open_services`."""
+
+    def __init__(
+        self, *, outer: Sequence[Interceptor], inner: Sequence[Interceptor], open_services: Sequence[str]
+    ) -> None:
+        self._outer = tuple(outer)
+        self._inner = tuple(inner)
+        self._open = tuple(f"/{service}/" for service in open_services)
+        self._wrapped: dict[str, _Handler] = {}
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> _Handler:
+        """Return the method's handler inside the chain; an unknown method gets one that answers UNIMPLEMENTED."""
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return grpc.unary_unary_rpc_method_handler(self._serve(method, _unknown_method))
+        wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: _Handler) -> _Handler:
+        """Put one method's handler inside the chain, whichever of the four kinds it is."""
+        kinds: dict[tuple[bool, bool], tuple[Any, Callable[..., _Handler]]] = {
+            (False, False): (handler.unary_unary, grpc.unary_unary_rpc_method_handler),
+            (False, True): (handler.unary_stream, grpc.unary_stream_rpc_method_handler),
+            (True, False): (handler.stream_unary, grpc.stream_unary_rpc_method_handler),
+            (True, True): (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
+        }
+        behaviour, make = kinds[handler.request_streaming, handler.response_streaming]
+        served = self._serve(method, _writing(behaviour) if handler.response_streaming else behaviour)
+        return make(served, handler.request_deserializer, handler.response_serializer)
+
+    def _serve(
+        self, method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Compose the links around a behaviour once, and return what grpc.aio calls for each call."""
+
+        async def handle(call: Call, request: Any) -> Any:
+            return await behaviour(request, call.context)
+
+        proceed: Proceed = handle
+        for link in reversed(self._outer if method.startswith(self._open) else (*self._outer, *self._inner)):
+            proceed = partial(link, proceed)
+
+        async def serve(request: Any, context: ServicerContext[Any, Any]) -> Any:
+            call = Call(method=method, context=context, metadata=tuple(context.invocation_metadata() or ()))
+            call.response_headers["x-request-id"] = call.id
+            bind_call(call)
+            response = await proceed(call, request)
+            await call.send_headers()
+            if call.status is not None:
+                await context.abort_with_status(call.status)
+            return response
+
+        return serve
+
+
+def _writing(behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
+    """Turn a handler that streams into one the chain can await to its end; headers go before the first message."""
+
+    async def write(request: Any, context: ServicerContext[Any, Any]) -> None:
+        if not inspect.isasyncgenfunction(behaviour):  # it writes for itself
+            await current_call().send_headers()
+            await behaviour(request, context)
+            return
+        async for message in behaviour(request, context):
+            await current_call().send_headers()
+            await context.write(message)
+
+    return write
+
+
+async def _unknown_method(request: Any, context: ServicerContext[Any, Any]) -> Any:
+    raise Unimplemented("The service has no such method. Ask its reflection for those that it has.")

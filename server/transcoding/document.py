@@ -1,0 +1,92 @@
+"""JSON text into Python values, strictly by RFC 8259, keeping what the standard decoder lets through or loses.
+
+Objects come as dict, or as `Doubled` when a name occurs twice; numbers that are not plain integers as `Number`, exact.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import NoReturn
+
+from server.transcoding.violation import Faults, Refused
+
+MAX_DEPTH = 100
+"""How deep objects and arrays may nest, protobuf's own limit for messages."""
+MAX_DIGITS = 1000
+"""How long a number may be written."""
+
+
+class Number:
+    """A number with a fraction or an exponent, kept as it was written until its field's type is known."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        if len(text) > MAX_DIGITS:
+            raise Refused("has a number of too many digits")
+        self.text = text
+
+
+class Doubled(dict[str, object]):
+    """An object in which names occur more than once; `names` lists them."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        seen: set[str] = set()
+        self.names = sorted({name for name, _ in pairs if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+
+
+def note_doubled(document: dict[str, object], faults: Faults) -> None:
+    """Note every name that occurs more than once in an object."""
+    if type(document) is Doubled:
+        for name in document.names:
+            faults.add(name, "is given more than once")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    return document if len(document) == len(pairs) else Doubled(pairs)
+
+
+def _constant(name: str) -> NoReturn:
+    raise Refused(f"is not valid JSON: {name} must be written as a string")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_constant=_constant)
+
+
+def parse_document(body: bytes) -> object:
+    """Parse one JSON document. Raises `Refused` with what completes the sentence "The body …"."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as fault:
+        raise Refused(f"is not valid UTF-8 at byte {fault.start}") from None
+    try:
+        document: object = _DECODER.decode(text)
+    except json.JSONDecodeError as fault:
+        raise Refused(f"is not valid JSON at line {fault.lineno}, column {fault.colno}") from None
+    except RecursionError:
+        raise Refused(f"nests deeper than {MAX_DEPTH} levels") from None
+    except Refused:
+        raise
+    except ValueError:  # Python's own limit on the digits of an integer
+        raise Refused("has a number of too many digits") from None
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _too_deep(document):
+        raise Refused(f"nests deeper than {MAX_DEPTH} levels")
+    return document
+
+
+def _too_deep(document: object) -> bool:
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,121 @@
+"""JSON Schemas (draft 2020-12, as OpenAPI 3.1 uses it) of messages and fields, as the codec reads and writes them."""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from server.transcoding.rules import Rules, Schema, allowed_values, item_rules, keywords
+
+_INT32: Schema = {"type": "integer", "format": "int32"}
+_UINT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+_INT64: Schema = {"type": "string", "format": "int64"}
+_UINT64: Schema = {"type": "string", "pattern": "^[0-9]+$"}
+_SCALARS: Mapping[int, Schema] = {
+    FieldDescriptor.TYPE_STRING: {"type": "string"},
+    FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
+    FieldDescriptor.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
+    FieldDescriptor.TYPE_DOUBLE: {"type": "number", "format": "double"},
+    FieldDescriptor.TYPE_FLOAT: {"type": "number", "format": "float"},
+    FieldDescriptor.TYPE_INT32: _INT32,
+    FieldDescriptor.TYPE_SINT32: _INT32,
+    FieldDescriptor.TYPE_SFIXED32: _INT32,
+    FieldDescriptor.TYPE_UINT32: _UINT32,
+    FieldDescriptor.TYPE_FIXED32: _UINT32,
+    FieldDescriptor.TYPE_INT64: _INT64,
+    FieldDescriptor.TYPE_SINT64: _INT64,
+    FieldDescriptor.TYPE_SFIXED64: _INT64,
+    FieldDescriptor.TYPE_UINT64: _UINT64,
+    FieldDescriptor.TYPE_FIXED64: _UINT64,
+}
+_WELL_KNOWN: Mapping[str, Schema] = {
+    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"},
+    "google.protobuf.FieldMask": {"type": "string"},
+    "google.protobuf.Struct": {"type": "object"},
+    "google.protobuf.ListValue": {"type": "array"},
+    "google.protobuf.Value": {},
+    "google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}},
+}
+_WRAPPER = "Value"
+_NULL = "google.protobuf.NullValue"
+
+
+class Schemas:
+    """Collects the schemas of the messages that a document refers to; `components` holds them by their schema names."""
+
+    def __init__(self, comments: Mapping[str, str], rules: Rules) -> None:
+        self.components: dict[str, Schema] = {}
+        self._comments = comments
+        self._rules = rules
+
+    def message(self, descriptor: Descriptor, not_required: Set[str] = frozenset()) -> Schema:
+        """Return a schema for a message: a reference to its component, or the form of a well-known type.
+
+        The fields in `not_required` (proto names) have their value from the path and may be left out.
+        """
+        known = _well_known(descriptor)
+        if known is not None:
+            return known
+        name = descriptor.full_name.replace(".", "_")
+        if name not in self.components:
+            schema = self.components[name] = {"type": "object"}
+            schema["properties"] = {field.json_name: self.field(field) for field in descriptor.fields}
+            schema["required"] = [field.json_name for field in descriptor.fields if self._rules.required(field)]
+            self._describe(schema, descriptor.full_name)
+        self._relax(self.components[name], descriptor, not_required)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _relax(self, schema: Schema, descriptor: Descriptor, not_required: Set[str]) -> None:
+        loose = {field.json_name for field in descriptor.fields if field.name in not_required}
+        required = [name for name in schema.get("required", ()) if name not in loose]
+        schema.pop("required", None)
+        if required:
+            schema["required"] = required
+
+    def field(self, field: FieldDescriptor) -> Schema:
+        """Return a schema for a field's value, with its rules and its comment."""
+        rules = self._rules.of(field)
+        if not field.is_repeated:
+            return self._single(field, rules)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            values = self.field(field.message_type.fields_by_name["value"])
+            schema: Schema = {"type": "object", "additionalProperties": values, **keywords(rules)}
+            return self._describe(schema, field.full_name)
+        items = self._single(field, item_rules(rules))
+        return {"type": "array", "items": items, **keywords(rules)}
+
+    def _single(self, field: FieldDescriptor, rules: Any) -> Schema:
+        if field.message_type is not None:
+            schema = self.message(field.message_type)
+            return schema if "$ref" in schema else self._described(schema, field)
+        if field.enum_type is not None:
+            if field.enum_type.full_name == _NULL:
+                return self._described({"type": "null"}, field)
+            values = [(value.name, value.number) for value in field.enum_type.values]
+            return self._described({"type": "string", "enum": allowed_values(rules, values)}, field)
+        return self._described({**_SCALARS[field.type], **keywords(rules)}, field)
+
+    def _described(self, schema: Schema, field: FieldDescriptor) -> Schema:
+        if field.GetOptions().deprecated:
+            schema["deprecated"] = True
+        described = self._describe(schema, field.full_name)
+        if "description" not in described and field.enum_type is not None:
+            return self._describe(schema, field.enum_type.full_name)
+        return described
+
+    def _describe(self, schema: Schema, full_name: str) -> Schema:
+        if full_name in self._comments:
+            schema["description"] = self._comments[full_name]
+        return schema
+
+
+def _well_known(descriptor: Descriptor) -> Schema | None:
+    if descriptor.full_name in _WELL_KNOWN:
+        return dict(_WELL_KNOWN[descriptor.full_name])
+    package, _, name = descriptor.full_name.rpartition(".")
+    if package == "google.protobuf" and name.endswith(_WRAPPER):
+        schema = dict(_SCALARS[descriptor.fields_by_name["value"].type])
+        schema["type"] = [schema["type"], "null"]
+        return schema
+    return None

@@ -1,0 +1,150 @@
+"""The shapes a field can have in a message and in JSON: one value, a list, a map; of scalars or of messages.
+
+A shape's `read` sets the field in its message and notes faults below it; a fault of the field itself is `Refused`.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from server.transcoding.document import Doubled
+from server.transcoding.scalars import scalar_of
+from server.transcoding.violation import Faults, Refused
+from server.transcoding.wellknown import Form
+
+_Write = Callable[[Any], Any]
+_Put = Callable[[Any, Any, object, Faults], None]
+
+
+class Shape(NamedTuple):
+    """How a field is read into its message and its value written; `write` None means as it is."""
+
+    read: Callable[[Any, object, Faults], None]
+    write: _Write | None
+
+
+def scalar(field: FieldDescriptor) -> Shape:
+    """Return the shape of a singular scalar or enum field."""
+    name, rules = field.name, scalar_of(field)
+    read_value = rules.read
+
+    def read(message: Any, value: object, _faults: Faults) -> None:
+        setattr(message, name, read_value(value))
+
+    return Shape(read, rules.write)
+
+
+def scalar_list(field: FieldDescriptor) -> Shape:
+    """Return the shape of a repeated scalar or enum field."""
+    name, rules = field.name, scalar_of(field)
+    read_value, write_value = rules.read, rules.write
+
+    def read(message: Any, value: object, faults: Faults) -> None:
+        values = []
+        for index, item in enumerate(_array(value)):
+            try:
+                values.append(read_value(item))
+            except Refused as refusal:
+                faults.add(f"[{index}]", str(refusal))
+        getattr(message, name).extend(values)
+
+    def write(values: Any) -> list[Any]:
+        return values[:] if write_value is None else [write_value(value) for value in values]
+
+    return Shape(read, write)
+
+
+def message(name: str, form: Form) -> Shape:
+    """Return the shape of a singular message field whose values have the given form."""
+    read_value = form.read
+
+    def read(message: Any, value: object, faults: Faults) -> None:
+        child = getattr(message, name)
+        child.SetInParent()
+        read_value(child, value, faults)
+
+    return Shape(read, form.write)
+
+
+def message_list(name: str, form: Form) -> Shape:
+    """Return the shape of a repeated message field."""
+    read_value, write_value = form.read, form.write
+
+    def read(message: Any, value: object, faults: Faults) -> None:
+        children = getattr(message, name)
+        for index, item in enumerate(_array(value)):
+            mark = len(faults)
+            try:
+                read_value(children.add(), item, faults)
+            except Refused as refusal:
+                faults.add("", str(refusal))
+            if len(faults) != mark:
+                faults.within(mark, f"[{index}]")
+
+    def write(children: Any) -> list[Any]:
+        return [write_value(child) for child in children]
+
+    return Shape(read, write)
+
+
+def mapping(field: FieldDescriptor, form: Form | None) -> Shape:
+    """Return the shape of a map; `form` is that of its values when they are messages. Keys show as `labels["key"]`."""
+    name = field.name
+    assert field.message_type is not None  # noqa: S101 - maps are lists of entry messages
+    key_field, value_field = field.message_type.fields
+    read_key = scalar_of(key_field).parse if key_field.type != FieldDescriptor.TYPE_BOOL else _map_bool
+    put, write_value = _map_value(value_field, form)
+
+    def read(message: Any, value: object, faults: Faults) -> None:
+        if not isinstance(value, dict):
+            raise Refused("must be a JSON object")
+        entries = getattr(message, name)
+        doubled = value.names if isinstance(value, Doubled) else ()
+        for text, item in value.items():
+            mark = len(faults)
+            if text in doubled:
+                faults.add("", "is given more than once")
+            try:
+                put(entries, read_key(text), item, faults)
+            except Refused as refusal:
+                faults.add("", str(refusal))
+            if len(faults) != mark:
+                faults.within(mark, f"[{json.dumps(text)}]")
+
+    def write(entries: Any) -> dict[str, Any]:
+        return {_map_key(key): value if write_value is None else write_value(value) for key, value in entries.items()}
+
+    return Shape(read, write)
+
+
+def _map_bool(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise Refused("must have the key true or false")
+    return text == "true"
+
+
+def _map_key(key: object) -> str:
+    return str(key).lower() if type(key) is bool else str(key)
+
+
+def _map_value(field: FieldDescriptor, form: Form | None) -> tuple[_Put, _Write | None]:
+    if form is None:
+        rules = scalar_of(field)
+
+        def put_scalar(entries: Any, key: Any, value: object, _faults: Faults) -> None:
+            entries[key] = rules.read(value)
+
+        return put_scalar, rules.write
+
+    def put_message(entries: Any, key: Any, value: object, faults: Faults) -> None:
+        form.read(entries[key], value, faults)
+
+    return put_message, form.write
+
+
+def _array(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise Refused("must be a JSON array")
+    return value

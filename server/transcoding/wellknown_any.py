@@ -1,0 +1,86 @@
+"""`google.protobuf.Any` in JSON: `@type` beside the message's fields, or beside `value` for a well-known type.
+
+A type that is not in the pool is refused when read; when written it shows as its bytes, so that an answer survives it.
+"""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+
+from server.transcoding.document import note_doubled
+from server.transcoding.violation import Faults, Refused
+from server.transcoding.wellknown import Form, well_known
+
+ANY = "google.protobuf.Any"
+
+
+def any_form(form_of: Callable[[Descriptor], Form], pool: DescriptorPool) -> Form:
+    """Return the form of `Any` whose contents are looked up in `pool` and read and written by `form_of` their type."""
+    contents = _Any(form_of, pool)
+    return Form(contents.read, contents.write)
+
+
+def is_special(descriptor: Descriptor) -> bool:
+    """Tell a type whose JSON is not the object of its fields; inside `Any` it goes under `value`."""
+    return descriptor.full_name == ANY or well_known(descriptor) is not None
+
+
+class _Any:
+    def __init__(self, form_of: Callable[[Descriptor], Form], pool: DescriptorPool) -> None:
+        self._form_of = form_of
+        self._pool = pool
+
+    def read(self, message: Any, value: object, faults: Faults) -> None:
+        if not isinstance(value, dict):
+            raise Refused("must be a JSON object")
+        note_doubled(value, faults)
+        rest = {key: item for key, item in value.items() if key != "@type"}
+        if "@type" not in value and not rest:
+            return
+        inner = self._find(value.get("@type"))
+        if inner is None:
+            faults.add("@type", "must be the URL of a known message type")
+            return
+        message.type_url = value["@type"]
+        message.value = self._content(inner, rest, faults).SerializeToString(deterministic=True)
+
+    def _content(self, inner: Descriptor, rest: dict[str, object], faults: Faults) -> Message:
+        content = message_factory.GetMessageClass(inner)()
+        form = self._form_of(inner)
+        if not is_special(inner):
+            form.read(content, rest, faults)
+            return content
+        if rest.keys() != {"value"}:
+            raise Refused("must have the fields @type and value")
+        mark = len(faults)
+        form.read(content, rest["value"], faults)
+        faults.within(mark, "value")
+        return content
+
+    def write(self, message: Any) -> dict[str, Any]:
+        if not message.type_url:
+            return {}
+        inner = self._find(message.type_url)
+        try:
+            content = None if inner is None else message_factory.GetMessageClass(inner).FromString(message.value)
+        except DecodeError:
+            content = None
+        if inner is None or content is None:
+            return {"@type": message.type_url, "value": base64.b64encode(message.value).decode("ascii")}
+        written = self._form_of(inner).write(content)
+        return {"@type": message.type_url, **({"value": written} if is_special(inner) else written)}
+
+    def _find(self, url: object) -> Descriptor | None:
+        try:
+            return (
+                self._pool.FindMessageTypeByName(url.rpartition("/")[2])
+                if isinstance(url, str) and "/" in url
+                else None
+            )
+        except KeyError:
+            return None
