@@ -1,3 +1,16 @@
-"""Fixtures for every test: real PostgreSQL and the whole service over it."""
+"""Fixtures for every test: real PostgreSQL and the whole service over it, on the event loop that it runs on for real."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
 
 pytest_plugins = ["tests.database", "tests.service"]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every asynchronous test on uvloop."""
+    return {"uvloop": uvloop.new_event_loop}

@@ -16,7 +16,7 @@ _MAX_TEXT_SIZE = 255
 
 # Members that would let a token bring or name its own key, change what is signed, or demand extensions (RFC 8725
 # section 3.10, RFC 7797, RFC 7515 section 4.1.11). Any other unknown member is ignored, as RFC 7515 section 4 asks.
-_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "zip", "enc"})
+_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"})
 
 
 class RefusedError(Exception):

@@ -3,12 +3,9 @@
 For `make run` and tests; a configured issuer replaces it. It has no HTTP of its own: the web root publishes `jwks()`.
 """
 
-import os
 import secrets
-import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -25,6 +22,7 @@ from joserfc.jwk import RSAKey
 
 from server.identity.compact import is_text
 from server.identity.strict_json import JsonObject
+from server.private_file import PrivateFileError, read_or_create
 
 FIRST_PARTY_CLIENT = "developer-cli"
 """The `client_id` of tokens made on the command line: the only client the local issuer's tokens are accepted from."""
@@ -32,10 +30,6 @@ FIRST_PARTY_CLIENT = "developer-cli"
 _KEY_FILE = "issuer-key.pem"
 _KEY_BITS = 2048
 _ALGORITHM = "RS256"
-
-
-class IssuerKeyError(Exception):
-    """The key file cannot be used. The text names the file and what to do about it."""
 
 
 class LocalIssuer:
@@ -55,13 +49,10 @@ class LocalIssuer:
     def open(cls, data_dir: Path, *, issuer: str, audience: str, clock: Callable[[], float] = time.time) -> Self:
         """Load the key from `data_dir`, making both on the first start; several processes may do so at once.
 
-        Blocks on files and for the fraction of a second that a new key takes. Raises IssuerKeyError, and
-        OSError when the directory cannot be written.
+        Blocks on files and for the fraction of a second that a new key takes. Raises
+        PrivateFileError when it cannot be made or used.
         """
-        path = data_dir / _KEY_FILE
-        if not path.exists():
-            _create_key(path)
-        return cls(_load_key(path), issuer=issuer, audience=audience, clock=clock)
+        return cls(_load_key(data_dir / _KEY_FILE), issuer=issuer, audience=audience, clock=clock)
 
     def jwks(self) -> JsonObject:
         """Return the JWK Set to publish (RFC 7517): the public key under its RFC 7638 thumbprint."""
@@ -96,41 +87,17 @@ class LocalIssuer:
         return jwt.encode(header, claims, self._key, algorithms=[_ALGORITHM])
 
 
-def _create_key(path: Path) -> None:
-    """Put a new key at `path` unless another process does so first; a half-written file never has that name."""
+def _draw_key() -> bytes:
     key = generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(descriptor)
-        with suppress(FileExistsError):  # the other process won: its key is the key
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _load_key(path: Path) -> RSAPrivateKey:
-    try:
-        with open(path, "rb", opener=_open_no_link) as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            pem = file.read()
-    except OSError as error:
-        raise IssuerKeyError(f"{path} cannot be read ({error.strerror}): make it a file this user can read") from None
-    if mode & 0o077:
-        raise IssuerKeyError(f"{path} is open to other users (mode {mode:04o}): chmod 600 {path}")
+    pem = read_or_create(path, _draw_key)
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, RSAPrivateKey) or key.key_size < _KEY_BITS:
-        raise IssuerKeyError(f"{path} holds no RSA key of at least {_KEY_BITS} bits: remove it, a new one is made")
+        raise PrivateFileError(f"{path} holds no RSA key of at least {_KEY_BITS} bits: remove it, a new one is made")
     return key
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW)

@@ -34,7 +34,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class ConstraintViolation(Exception):  # noqa: N818 - named like its siblings in server.errors
+class ConstraintViolation(Exception):
     """A statement broke a constraint. Stores catch it, by name; one that escapes is a defect (INTERNAL).
 
     `constraint_name` is empty for a NOT NULL column; `sqlstate` is of class 23.
@@ -66,6 +66,7 @@ def translate(error: BaseException, *, connection_lost: bool = False) -> Excepti
     if isinstance(error, asyncpg.PostgresError):
         return _translate_state(error)
     if connection_lost or isinstance(error, OSError):
+        _log.warning("database_unavailable", error=type(error).__name__)
         return errors.Unavailable()
     _log.error("statement_refused", error=type(error).__name__)
     return StatementFault("")

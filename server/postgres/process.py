@@ -37,7 +37,7 @@ class Process:
         return self._child.poll() if self._child else None
 
     async def wait(self) -> None:
-        """Wait until the process has ended."""
+        """Wait until the process has ended; one caller at a time."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         loop.add_reader(self._pidfd, ended.set)

@@ -21,6 +21,11 @@ from server.transcoding.wellknown_any import ANY, any_form, is_special
 _TAKES_NULL = frozenset({"google.protobuf.Value", "google.protobuf.NullValue"})
 
 
+_Entry = tuple[Callable[[Any, object, Faults], None], bool, str | None, str | None]
+"""What reading needs of a field under one spelling: its reader, whether it takes null, its oneof, and, under the JSON name
+only, the other spelling that must not occur beside it."""
+
+
 class FieldCodec(NamedTuple):
     """How one field is read into its message and its value written. `read` notes faults below the field itself.
 
@@ -46,51 +51,52 @@ class FieldCodec(NamedTuple):
 class MessageCodec:
     """The codec of one message type."""
 
-    __slots__ = ("_fields", "_writers", "descriptor", "fields", "message_class")
+    __slots__ = ("_entries", "_spelled", "_writers", "descriptor", "fields", "message_class")
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self.message_class: type[Message] = message_factory.GetMessageClass(descriptor)
         self.fields: dict[str, FieldCodec] = {}
-        self._fields: dict[str, tuple[FieldCodec, str | None]] = {}
+        self._spelled: dict[str, FieldCodec] = {}
+        self._entries: dict[str, _Entry] = {}
         self._writers: tuple[tuple[str, str, Callable[[Any], Any] | None, int], ...] = ()
 
     def compile(self, fields: list[FieldCodec]) -> None:
         """Fill the tables; apart from construction because messages may contain themselves."""
         self.fields = {field.name: field for field in fields}
         for field in fields:
-            twin = field.name != field.json_name
-            self._fields[field.name] = (field, field.json_name if twin else None)
-            self._fields[field.json_name] = (field, field.name if twin else None)
+            twin = field.name if field.name != field.json_name else None
+            self._spelled[field.name] = self._spelled[field.json_name] = field
+            self._entries[field.name] = (field.read, field.takes_null, field.oneof, None)
+            self._entries[field.json_name] = (field.read, field.takes_null, field.oneof, twin)
         self._writers = tuple((field.name, field.json_name, field.write, _rule(field)) for field in fields)
 
     def find(self, key: str) -> FieldCodec | None:
         """Find a field by either spelling of its name."""
-        found = self._fields.get(key)
-        return None if found is None else found[0]
+        return self._spelled.get(key)
 
     def read(self, message: Any, document: object, faults: Faults) -> None:
         """Read a JSON object into `message`, noting every fault. Raises `Refused` when it is no object."""
         if not isinstance(document, dict):
             raise Refused("must be a JSON object")
         note_doubled(document, faults)
-        fields = self._fields
+        entries = self._entries
         for key, value in document.items():
-            found = fields.get(key)
-            if found is None:
+            entry = entries.get(key)
+            if entry is None:
                 faults.add(key, "is not a known field")
                 continue
-            field, twin = found
-            if twin is not None and key == field.json_name and twin in document:
+            read, takes_null, oneof, twin = entry
+            if twin is not None and twin in document:
                 faults.add(key, f"is given more than once, also as {twin}")
                 continue
-            if value is None and not field.takes_null:
+            if value is None and not takes_null:
                 continue
             mark = len(faults)
             try:
-                if field.oneof is not None:
-                    _check_oneof(message, field.oneof)
-                field.read(message, value, faults)
+                if oneof is not None:
+                    _check_oneof(message, oneof)
+                read(message, value, faults)
             except Refused as refusal:
                 faults.add("", str(refusal))
             if len(faults) != mark:

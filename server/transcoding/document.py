@@ -14,6 +14,8 @@ MAX_DEPTH = 100
 MAX_DIGITS = 1000
 """How long a number may be written."""
 
+_SPACE = " \t\n\r"
+
 
 class Number:
     """A number with a fraction or an exponent, kept as it was written until its field's type is known."""
@@ -63,7 +65,7 @@ def parse_document(body: bytes) -> object:
     except UnicodeDecodeError as fault:
         raise Refused(f"is not valid UTF-8 at byte {fault.start}") from None
     try:
-        document: object = _DECODER.decode(text)
+        document: object = _decode(text)
     except json.JSONDecodeError as fault:
         raise Refused(f"is not valid JSON at line {fault.lineno}, column {fault.colno}") from None
     except RecursionError:
@@ -74,6 +76,13 @@ def parse_document(body: bytes) -> object:
         raise Refused("has a number of too many digits") from None
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _too_deep(document):
         raise Refused(f"nests deeper than {MAX_DEPTH} levels")
+    return document
+
+
+def _decode(text: str) -> object:
+    document, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
+    if end != len(text) and end != len(text.rstrip(_SPACE)):
+        raise json.JSONDecodeError("text after the document", text, end)
     return document
 
 
