@@ -4,21 +4,22 @@ import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 import orjson
+import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 from prometheus_client import CollectorRegistry, ProcessCollector
 from sdk.developer.v1 import developer_service_pb2
 
 from server.accounts.interceptor import DeveloperAuthorisation
 from server.accounts.service import AccountService
-from server.config import Listen, Settings
-from server.errors import InvalidRequest, Kind, Unavailable, Violation
+from server.config import Address, Listen, Settings
+from server.errors import InvalidRequest, Kind, Violation
 from server.identity.interceptor import Authentication
 from server.identity.jwks import RemoteKeySet, StaticKeySet
 from server.identity.local_issuer import FIRST_PARTY_CLIENT, LocalIssuer
@@ -34,6 +35,7 @@ from server.postgres.pool import Database
 from server.private_file import read_or_create
 from server.readiness import Readiness
 from server.rpc.access_log import AccessLog
+from server.rpc.call import Interceptor
 from server.rpc.chain import Chain
 from server.rpc.concurrency import ConcurrencyLimit
 from server.rpc.error_mapping import map_errors
@@ -55,9 +57,16 @@ PUBLIC_SERVICES: tuple[ServiceDescriptor, ...] = (
 )
 OPENAPI = Path(__file__).parent.parent / "gen" / "openapi" / "openapi.json"
 
+_METHODS = frozenset(
+    [f"/{service.full_name}/{method.name}" for service in PUBLIC_SERVICES for method in service.methods]
+    + [f"/{HEALTH}/{method}" for method in ("Check", "Watch")]
+    + [f"/{service}/ServerReflectionInfo" for service in REFLECTION]
+)
 _MAXIMUM_CALLS = 512
 _DRAIN_SECONDS = 6.0
 _SWEEP_SECONDS = 60.0
+
+_log = structlog.get_logger("server.app")
 
 
 class Addresses(NamedTuple):
@@ -101,22 +110,21 @@ def build_verifier(settings: Settings, issuer: LocalIssuer | None) -> tuple[Toke
     return verifier, remote
 
 
-def build_chain(
+def build_chains(
     settings: Settings, database: Database, verifier: TokenVerifier, registry: CollectorRegistry, realm: str
-) -> Chain:
-    """Put the links around every call in the order of docs/architecture.md."""
+) -> tuple[Chain, Chain]:
+    """Put the links around every call in the order of docs/architecture.md: the public port's, the internal port's."""
     accounts = AccountService(database, auto_register=settings.registers_automatically)
-    methods = frozenset(
-        f"/{service.full_name}/{method.name}" for service in PUBLIC_SERVICES for method in service.methods
-    )
-    return Chain(
-        outer=[AccessLog(registry, methods), map_errors, ConcurrencyLimit(_MAXIMUM_CALLS)],
-        inner=[
-            Authentication(verifier.verify, realm),
-            TokenRateLimit(SlidingWindow(settings.management_rate)),
-            DeveloperAuthorisation(accounts),
-        ],
-        open_services=[HEALTH, *REFLECTION],
+    outer: list[Interceptor] = [AccessLog(registry, _METHODS), map_errors, ConcurrencyLimit(_MAXIMUM_CALLS)]
+    inner: list[Interceptor] = [
+        Authentication(verifier.verify, realm),
+        TokenRateLimit(SlidingWindow(settings.management_rate)),
+        DeveloperAuthorisation(accounts),
+    ]
+    open_services = [HEALTH, *REFLECTION]
+    return (
+        Chain(outer=outer, inner=inner, open_services=open_services),
+        Chain(outer=outer, inner=[], open_services=open_services),
     )
 
 
@@ -182,22 +190,23 @@ def build_tls(certificate: Path | None, key: Path | None, client_ca: Path | None
     return Tls(certificate=certificate, key=key, client_ca=client_ca) if certificate and key else None
 
 
-def build_grpc(
-    settings: Settings, listen: Listen, chain: Chain, handlers: Sequence[grpc.GenericRpcHandler], health: Health
-) -> list[GrpcServer]:
-    """Make the public and the internal gRPC server, each with health and reflection; our services on the first."""
-    public_tls = build_tls(settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_client_ca)
-    internal_tls = build_tls(
+def build_public_grpc(
+    settings: Settings, address: Address, chain: Chain, handlers: Sequence[grpc.GenericRpcHandler], health: Health
+) -> GrpcServer:
+    """Make the gRPC server for developers: our services, health and reflection."""
+    tls = build_tls(settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_client_ca)
+    shown = [*(service.full_name for service in PUBLIC_SERVICES), HEALTH]
+    handlers = [*handlers, health.handlers(), *reflection_handlers(shown)]
+    return GrpcServer(chain, handlers, address.host, address.port, tls)
+
+
+def build_internal_grpc(settings: Settings, address: Address, chain: Chain, health: Health) -> GrpcServer:
+    """Make the gRPC server for internal services: health and reflection, until verification and metering come."""
+    tls = build_tls(
         settings.internal_grpc_tls_cert, settings.internal_grpc_tls_key, settings.internal_grpc_tls_client_ca
     )
-    names = [service.full_name for service in PUBLIC_SERVICES]
-    public = [*handlers, health.handlers(), *reflection_handlers([*names, HEALTH])]
-    internal = [health.handlers(), *reflection_handlers([HEALTH])]
-    grpc_address, internal_address = listen.grpc_address, listen.internal_grpc_address
-    return [
-        GrpcServer(chain, public, grpc_address.host, grpc_address.port, public_tls),
-        GrpcServer(chain, internal, internal_address.host, internal_address.port, internal_tls),
-    ]
+    handlers = [health.handlers(), *reflection_handlers([HEALTH])]
+    return GrpcServer(chain, handlers, address.host, address.port, tls)
 
 
 @asynccontextmanager
@@ -221,7 +230,7 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         public_url = settings.public_url or f"http://{listen.http_address}"
-        chain = build_chain(settings, database, verifier, registry, public_url)
+        chain, internal_chain = build_chains(settings, database, verifier, registry, public_url)
         handlers = [service_handlers(service, DeveloperService(keys)) for service in PUBLIC_SERVICES]
         health = Health([service.full_name for service in PUBLIC_SERVICES])
         readiness = build_readiness(database, signing_keys, health)
@@ -234,7 +243,8 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
             trusted_proxies=settings.trusted_proxies,
         )
         servers: list[GrpcServer | HttpServer] = [
-            *build_grpc(settings, listen, chain, handlers, health),
+            build_public_grpc(settings, listen.grpc_address, chain, handlers, health),
+            build_internal_grpc(settings, listen.internal_grpc_address, internal_chain, health),
             HttpServer(web, listen.http_address.host, listen.http_address.port),
             HttpServer(metrics_app(registry), listen.metrics_address.host, listen.metrics_address.port),
         ]
@@ -280,6 +290,8 @@ async def _in_background(*work: Coroutine[object, object, None]) -> AsyncIterato
 async def _sweep(keys: KeyService) -> None:
     """Once a minute erase what must not outlive its time; an outage only delays it: reads judge age themselves."""
     while True:
-        with suppress(Unavailable):
+        try:
             await keys.sweep()
+        except Exception as fault:
+            _log.warning("sweep_failed", fault=type(fault).__name__)
         await asyncio.sleep(_SWEEP_SECONDS)

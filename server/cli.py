@@ -100,7 +100,7 @@ def _welcome(settings: Settings, addresses: Addresses) -> None:
         create = """--json '{"name":"Production","scopes":["read"]}'"""
         method = "sdk.developer.v1.DeveloperService/ListApiKeys"
         print(
-            "\nPaste these into another terminal. The token is alice's, for an hour; `make token SUBJECT=bob` makes more."
+            "\nPaste these into another terminal. The token is alice's for an hour; `make token SUBJECT=bob` makes one."
             f"\n\nTOKEN={local_issuer(settings).issue('alice')}"
             f"\ncurl -sS http://{addresses.http}/v1/developer/keys {bearer} {create}"
             f"\ngrpcurl -plaintext {bearer} {addresses.grpc} {method}\n"

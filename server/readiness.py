@@ -30,11 +30,11 @@ class Readiness:
         return self._checks
 
     async def probe(self) -> None:
-        """Look at every part once and tell the followers."""
-        seen = await asyncio.gather(*(probe() for probe in self._probes.values()))
-        self._checks = dict(zip(self._probes, seen, strict=True))
+        """Look at every part once and tell the followers; a probe that fails means "not ready"."""
+        seen = await asyncio.gather(*(probe() for probe in self._probes.values()), return_exceptions=True)
+        self._checks = {part: state is True for part, state in zip(self._probes, seen, strict=True)}
         for follower in self._followers:
-            await follower.follow(ready=all(seen))
+            await follower.follow(ready=all(self._checks.values()))
 
     async def watch(self) -> None:
         """Probe until cancelled."""

@@ -1,4 +1,4 @@
-"""Become a program of PostgreSQL that dies with the process that started it. Run as a script, never imported.
+"""Become a program of PostgreSQL that dies with the process that started it. A script; only its statuses are imported.
 
     python -I -S launch.py PARENT_PID PROGRAM ARGUMENT...
 

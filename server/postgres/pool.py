@@ -113,11 +113,11 @@ class Database:
                     connection.terminate()  # a standby since a failover: the address may lead to its successor by now
                     raise
                 except asyncio.CancelledError:
-                    if not deadline.expired():
+                    if deadline.expired():
+                        connection.terminate()  # the server ends the statement by its own timeout, or is gone
+                    else:
                         self._recover(connection)
-                        connection = None
-                        raise
-                    connection.terminate()  # no answer: the server ends the statement by its own timeout, or is gone
+                        connection = None  # and gives it back later
                     raise
                 finally:
                     if connection is not None:
