@@ -164,7 +164,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     async with AsyncExitStack() as stack:
         dsn = settings.database_url
         if dsn is None:
-            embedded = EmbeddedPostgres(settings.data_dir, bin_dir=settings.pg_bin)
+            embedded = EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=settings.pg_bin)
             dsn = await embedded.start()
             stack.push_async_callback(embedded.stop)
             await migrate(dsn)

@@ -1,4 +1,4 @@
-"""Fixtures: a real PostgreSQL for the run, a migrated database of its own for each test, and a clock that tests can set."""
+"""Fixtures: a real PostgreSQL for the run, a migrated database for each test, and a clock that tests can set."""
 
 import os
 import secrets
@@ -72,7 +72,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 class Clock:
-    """The time that SQL sees in one database, in place of the server's: `clock()` reads a row that this class writes."""
+    """The time that SQL sees in one database, in place of the server's: `clock()` reads a row written here."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

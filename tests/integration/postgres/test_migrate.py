@@ -1,0 +1,113 @@
+"""Migrations are applied once, in order, whole or not at all; a schema that does not fit the code is told apart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from server.errors import Unavailable
+from server.postgres.migrate import SchemaError, check, migrate, read_migrations
+from server.postgres.pool import Database
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "0001_a.sql").write_text("CREATE TABLE a (n integer); INSERT INTO a VALUES (1);")
+    (tmp_path / "0002_b.sql").write_text("CREATE TABLE b (n integer);")
+    return tmp_path
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_database(empty_database_url: str) -> AsyncIterator[Database]:
+    database = Database(empty_database_url)
+    yield database
+    await database.close()
+
+
+async def test_every_file_is_applied_once_in_order(empty_database_url: str, folder: Path) -> None:
+    assert await migrate(empty_database_url, folder) == ["0001_a.sql", "0002_b.sql"]
+    assert await migrate(empty_database_url, folder) == []
+
+
+async def test_our_own_files_apply(empty_database_url: str, empty_database: Database) -> None:
+    await migrate(empty_database_url)
+
+    await check(empty_database)
+
+
+async def test_runners_that_start_together_share_the_work(empty_database_url: str, folder: Path) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_url, folder) for _ in range(8)))
+
+    assert sorted(applied) == [*([[]] * 7), ["0001_a.sql", "0002_b.sql"]]
+
+
+async def test_a_failing_file_leaves_nothing_and_is_named(
+    empty_database_url: str, empty_database: Database, folder: Path
+) -> None:
+    (folder / "0002_b.sql").write_text("CREATE TABLE b (n integer); SELECT nonsense;")
+
+    with pytest.raises(SchemaError, match=r"0002_b\.sql fails and is undone: .*nonsense.*42703"):
+        await migrate(empty_database_url, folder)
+
+    assert await empty_database.fetchrow("SELECT 1 WHERE to_regclass('b') IS NULL AND to_regclass('a') IS NOT NULL")
+    (folder / "0002_b.sql").write_text("CREATE TABLE b (n integer);")
+    assert await migrate(empty_database_url, folder) == ["0002_b.sql"]
+
+
+async def test_an_edited_file_is_refused_by_name(
+    empty_database_url: str, empty_database: Database, folder: Path
+) -> None:
+    await migrate(empty_database_url, folder)
+    (folder / "0001_a.sql").write_text("CREATE TABLE a (n bigint);")
+
+    with pytest.raises(SchemaError, match=r"0001_a\.sql was edited"):
+        await migrate(empty_database_url, folder)
+    with pytest.raises(SchemaError, match=r"0001_a\.sql was edited"):
+        await check(empty_database, folder)
+
+
+async def test_a_newer_schema_is_refused(empty_database_url: str, empty_database: Database, folder: Path) -> None:
+    await migrate(empty_database_url, folder)
+    (folder / "0002_b.sql").unlink()
+
+    with pytest.raises(SchemaError, match=r"0002_b\.sql, which this code does not know: it is newer"):
+        await check(empty_database, folder)
+    with pytest.raises(SchemaError, match="newer"):
+        await migrate(empty_database_url, folder)
+
+
+async def test_an_older_schema_is_refused_with_the_command_that_helps(
+    empty_database_url: str, empty_database: Database, folder: Path
+) -> None:
+    with pytest.raises(SchemaError, match=r"lacks 2 .*0001_a\.sql.*python -m server migrate"):
+        await check(empty_database, folder)
+
+    await migrate(empty_database_url, folder)
+    await check(empty_database, folder)
+
+
+@pytest.mark.parametrize("name", ["0003_gap.sql", "2_short.sql", "0002_Upper.sql", "0001_again.sql"])
+def test_a_misnamed_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "0001_a.sql").touch()
+    (tmp_path / name).touch()
+
+    with pytest.raises(SchemaError, match="should be migration 0002"):
+        read_migrations(tmp_path)
+
+
+async def test_a_database_out_of_reach_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no such file or directory"):
+        await migrate(f"postgresql:///x?host={tmp_path}")
+
+
+async def test_the_lock_is_free_afterwards(empty_database_url: str, folder: Path) -> None:
+    await migrate(empty_database_url, folder)
+
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    finally:
+        await connection.close()
