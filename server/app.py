@@ -140,6 +140,7 @@ def build_transcoder(handlers: Sequence[grpc.GenericRpcHandler], chain: Chain) -
             "UNSUPPORTED_MEDIA_TYPE": "ERROR_CODE_UNSUPPORTED_MEDIA_TYPE",
             "INVALID_ARGUMENT": Kind.INVALID_REQUEST.value,
             "INTERNAL": Kind.INTERNAL.value,
+            "UNIMPLEMENTED": Kind.UNIMPLEMENTED.value,
         },
         bad_request=lambda violations: InvalidRequest([Violation(*violation) for violation in violations]),
     )

@@ -14,6 +14,8 @@ MAXIMUM_LIVE_SECRETS = 5
 
 # RFC 3339 section 5.6, upper or lower case T and Z, an offset always present.
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
+# Stands for infinity in the database's driver, and comes back from it without an offset.
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # Bidirectional embeddings, overrides and isolates reorder the text around a name (Unicode Standard Annex 9).
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Invisible, yet part of correct Arabic, Persian, Indic and emoji text, hence allowed between other characters.
@@ -79,9 +81,10 @@ def parse_time(text: str, field: str) -> tuple[datetime | None, Violation | None
         return None, fault
     seconds, fraction, offset = match.groups("")
     try:
-        return datetime.fromisoformat(f"{seconds}{fraction[:7]}{offset}".upper()).astimezone(UTC), None
+        moment = datetime.fromisoformat(f"{seconds}{fraction[:7]}{offset}".upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         return None, fault
+    return (moment, None) if moment < _END_OF_TIME else (None, Violation(field, "must be before the end of year 9999"))
 
 
 def format_time(moment: datetime | None) -> str:

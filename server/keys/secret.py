@@ -22,6 +22,7 @@ _FORMAT = re.compile(r"(ang_(?:live|test)_[0-9A-Za-z]{8})_[0-9A-Za-z]{49}", re.A
 _MASK = "[secret]"
 
 MINIMUM_PEPPER_BYTES = 32
+MAXIMUM_PEPPER_VERSION = 999_999_999  # fits the database's integer and the nine digits of a page token
 
 
 class Secret:
@@ -75,14 +76,15 @@ class Peppers:
         """Take at least one pepper of 32 bytes or more.
 
         Raises:
-            ValueError: there is none, a version is not positive, or a pepper is too short; the text says which.
+            ValueError: there is none, a version is out of range, or a pepper is too short; the text says which.
         """
         if not versions:
             raise ValueError("at least one pepper is needed")
         for version, pepper in versions.items():
-            if version < 1 or len(pepper) < MINIMUM_PEPPER_BYTES:
+            if not 1 <= version <= MAXIMUM_PEPPER_VERSION or len(pepper) < MINIMUM_PEPPER_BYTES:
                 raise ValueError(
-                    f"pepper {version}: versions begin at 1, and a pepper has {MINIMUM_PEPPER_BYTES} bytes or more"
+                    f"pepper {version}: versions are 1 to {MAXIMUM_PEPPER_VERSION}, "
+                    f"and a pepper has {MINIMUM_PEPPER_BYTES} bytes or more"
                 )
         self._versions = dict(versions)
         self.current = max(self._versions)

@@ -33,7 +33,6 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
-_CLOSE = (b"connection", b"close")
 _ACCEPT_POST = (b"accept-post", b"application/json")
 
 
@@ -166,7 +165,7 @@ class Transcoder:
 
     def _too_large(self) -> _Refusal:
         sentence = f"The body must be at most {self._options.max_body} bytes."
-        return _Refusal(self._errors.own(413, "PAYLOAD_TOO_LARGE", sentence, [_CLOSE]))
+        return _Refusal(self._errors.own(413, "PAYLOAD_TOO_LARGE", sentence))
 
 
 def _raw_path(scope: Scope) -> str:

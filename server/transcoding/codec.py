@@ -22,8 +22,8 @@ _TAKES_NULL = frozenset({"google.protobuf.Value", "google.protobuf.NullValue"})
 
 
 _Entry = tuple[Callable[[Any, object, Faults], None], bool, str | None, str | None]
-"""What reading needs of a field under one spelling: its reader, whether it takes null, its oneof, and, under the JSON name
-only, the other spelling that must not occur beside it."""
+"""What reading needs of a field under one spelling: its reader, whether it takes null, its oneof, and, under the JSON
+name only, the other spelling that must not occur beside it."""
 
 
 class FieldCodec(NamedTuple):

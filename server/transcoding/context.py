@@ -127,9 +127,7 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         return self._done
 
     def finish(self, *, cancelled: bool = False) -> None:
-        """Mark the end of the call and run the callbacks, once."""
-        if self._done:
-            return
+        """Mark the end of the call and run the callbacks. To be called once."""
         self._done = True
         self._cancelled = cancelled
         for callback in self._callbacks:

@@ -149,19 +149,11 @@ def _write_float(number: float) -> float | str:
     """Return the shortest decimal that reads back as the same 32-bit float."""
     if not math.isfinite(number):
         return _write_double(number)
-    for digits in range(6, 9):
+    for digits in (6, 7, 8):
         short = float(f"{number:.{digits}g}")
-        if abs(short) < 3.5e38 and _round(short) == number:
+        if struct.unpack("<f", struct.pack("<f", short))[0] == number:
             return short
-    return number
-
-
-def _round(number: float) -> float:
-    try:
-        rounded: float = struct.unpack("<f", struct.pack("<f", number))[0]
-    except OverflowError:
-        return math.inf
-    return rounded
+    return float(f"{number:.9g}")
 
 
 def _read_bytes(value: object) -> bytes:

@@ -83,7 +83,8 @@ class Schemas:
             schema: Schema = {"type": "object", "additionalProperties": values, **keywords(rules)}
             return self._describe(schema, field.full_name)
         items = self._single(field, item_rules(rules))
-        return {"type": "array", "items": items, **keywords(rules)}
+        array: Schema = {"type": "array", "items": items, **keywords(rules)}
+        return self._describe(array, field.full_name) if "$ref" in items else array
 
     def _single(self, field: FieldDescriptor, rules: Any) -> Schema:
         if field.message_type is not None:
@@ -91,7 +92,7 @@ class Schemas:
             return schema if "$ref" in schema else self._described(schema, field)
         if field.enum_type is not None:
             if field.enum_type.full_name == _NULL:
-                return self._described({"type": "null"}, field)
+                return self._describe({"type": "null"}, field.full_name)
             values = [(value.name, value.number) for value in field.enum_type.values]
             return self._described({"type": "string", "enum": allowed_values(rules, values)}, field)
         return self._described({**_SCALARS[field.type], **keywords(rules)}, field)

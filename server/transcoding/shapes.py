@@ -104,10 +104,11 @@ def mapping(field: FieldDescriptor, form: Form | None) -> Shape:
         doubled = value.names if isinstance(value, Doubled) else ()
         for text, item in value.items():
             mark = len(faults)
-            if text in doubled:
-                faults.add("", "is given more than once")
             try:
-                put(entries, read_key(text), item, faults)
+                key = read_key(text)
+                if key in entries or text in doubled:
+                    faults.add("", "is given more than once")
+                put(entries, key, item, faults)
             except Refused as refusal:
                 faults.add("", str(refusal))
             if len(faults) != mark:

@@ -1,0 +1,251 @@
+"""The whole transcoder over HTTP, in process, with a kitchen service behind it."""
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from server.transcoding.app import Options, Transcoder
+from server.transcoding.headers import peer_of
+from tests.unit.transcoding.kitchen import SERVICE, message
+from tests.unit.transcoding.kitchen_app import get_book, serve
+
+
+async def test_a_get_is_answered() -> None:
+    response = await serve().send("GET", "/v1/books/moby%20dick")
+
+    assert response.status == 200
+    assert response.headers == {"content-type": "application/json", "content-length": str(len(response.body))}
+    assert response.json() == {"name": "moby dick", "title": "t", "tags": ["x"]}
+
+
+async def test_a_response_in_bytes_is_read_by_the_methods_type() -> None:
+    assert (await serve().send("GET", "/v1/books")).json() == {"books": [{"name": "a", "tags": []}]}
+
+
+async def test_a_response_body_is_one_field_of_the_response() -> None:
+    assert (await serve().send("GET", "/v1/books:titles")).json() == [{"name": "a", "tags": []}]
+
+
+async def test_a_head_is_a_get_without_its_body() -> None:
+    got, head = [await serve().send(method, "/v1/books/a") for method in ("GET", "HEAD")]
+
+    assert (head.status, head.headers, head.body) == (got.status, got.headers, b"")
+
+
+async def test_options_names_the_methods() -> None:
+    response = await serve().send("OPTIONS", "/v1/books/a")
+
+    assert (response.status, response.body) == (204, b"")
+    assert response.headers == {"allow": "DELETE, GET, HEAD, OPTIONS, PATCH"}
+
+
+async def test_a_wrong_method_is_told_the_right_ones() -> None:
+    response = await serve(options=Options(codes={"METHOD_NOT_ALLOWED": "E_METHOD"})).send("PUT", "/v1/books")
+
+    assert response.status == 405
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert response.json() == {"code": "E_METHOD", "message": "The path does not have this method."}
+
+
+async def test_an_unknown_path_is_not_found() -> None:
+    for method in ("GET", "OPTIONS"):
+        response = await serve().send(method, "/v2")
+        assert (response.status, response.json()["code"]) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        'Application/JSON;charset="UTF-8"',
+        "application/x+json",
+        None,
+    ],
+)
+async def test_json_is_taken_under_its_names(content_type: str | None) -> None:
+    headers = [("content-type", content_type)] if content_type else []
+
+    assert (await serve().send("POST", "/v1/sinks", "{}", headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("content-type", "text/plain")],
+        [("content-type", "application/x-www-form-urlencoded")],
+        [("content-type", "application/json; charset=latin-1")],
+        [("content-type", "json")],
+        [("content-encoding", "gzip")],
+    ],
+)
+async def test_another_media_type_is_refused(headers: list[tuple[str, str]]) -> None:
+    response = await serve().send("POST", "/v1/sinks", "{}", headers)
+
+    assert (response.status, response.headers["accept-post"]) == (415, "application/json")
+    assert response.json()["code"] == "UNSUPPORTED_MEDIA_TYPE"
+
+
+async def test_a_content_type_without_a_body_does_not_matter() -> None:
+    assert (await serve().send("GET", "/v1/books/a", b"", [("content-type", "text/plain")])).status == 200
+
+
+async def test_a_body_up_to_the_limit_is_read_and_no_more() -> None:
+    client = serve(options=Options(max_body=20))
+    exact, larger = b'{"aString": "123456"}'[:20], b'{"aString": "1234567"}'
+
+    assert (await client.send("POST", "/v1/sinks", b'{"aString":"123456"}')).status == 200
+    assert len(exact) == 20
+    for body in (larger, [larger[:10], larger[10:]]):
+        response = await client.send("POST", "/v1/sinks", body)
+        assert (response.status, response.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_a_body_in_chunks_is_put_together() -> None:
+    assert (await serve().send("POST", "/v1/sinks", [b'{"nums"', b": [1]", b"}"])).json()["nums"] == [1]
+
+
+async def test_a_bad_length_is_a_violation() -> None:
+    response = await serve().send("POST", "/v1/sinks", [b"{}"], [("content-length", "two")])
+
+    assert response.json()["violations"] == [{"field": "content-length", "description": "must be a number of bytes"}]
+
+
+async def test_listed_headers_become_metadata_and_no_others() -> None:
+    seen: list[Any] = []
+
+    async def handler(request: Any, context: Any) -> Any:
+        seen.extend(context.invocation_metadata())
+        assert context.peer() == "ipv4:127.0.0.1:5000"
+        return await get_book(request, context)
+
+    headers = [
+        ("Authorization", "a"),
+        ("authorization", "b"),
+        ("Cookie", "c"),
+        ("Grpc-Timeout", "1S"),
+        ("User-Agent", "u"),
+    ]
+    await serve(GetBook=handler).send("GET", "/v1/books/a", headers=headers)
+
+    assert seen == [("authorization", "a"), ("authorization", "b"), ("user-agent", "u")]
+
+
+async def test_a_header_that_cannot_be_metadata_is_a_violation() -> None:
+    response = await serve().send("GET", "/v1/books/a", headers=[("authorization", "Bearer é"), ("cookie", "é")])
+
+    assert response.status == 400
+    assert [violation["field"] for violation in response.json()["violations"]] == ["authorization"]
+
+
+async def test_listed_initial_metadata_becomes_headers_and_no_other() -> None:
+    async def handler(request: Any, context: Any) -> Any:
+        await context.send_initial_metadata(
+            [("x-ratelimit-limit", "3"), ("etag", "e"), ("x-other", "o"), ("grpc-x", "g"), ("link", "a\r\nb: c")]
+        )
+        with pytest.raises(grpc.aio.UsageError):
+            await context.send_initial_metadata([])
+        return await get_book(request, context)
+
+    response = await serve(GetBook=handler).send("GET", "/v1/books/a")
+
+    assert response.headers.keys() == {"x-ratelimit-limit", "etag", "content-type", "content-length"}
+
+
+async def test_a_request_that_does_not_fit_is_invalid() -> None:
+    response = await serve().send("POST", "/v1/sinks", '{"aBool": 1, "x": 2}')
+
+    assert response.status == 400
+    assert response.json() == {
+        "code": "INVALID_ARGUMENT",
+        "message": "aBool must be true or false; x is not a known field",
+        "violations": [
+            {"field": "aBool", "description": "must be true or false"},
+            {"field": "x", "description": "is not a known field"},
+        ],
+    }
+
+
+async def test_a_client_that_goes_away_before_its_body_ends_is_dropped() -> None:
+    transcoder = Transcoder([SERVICE], [])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/sinks",
+        "query_string": b"",
+        "headers": [],
+        "client": None,
+    }
+    await transcoder(scope, receive, send)
+
+    assert sent == []
+
+
+async def test_a_path_with_a_route_is_owned() -> None:
+    transcoder = Transcoder([SERVICE], [])
+
+    assert transcoder.owns("/v1/books/a")
+    assert not transcoder.owns("/v2")
+
+
+async def test_a_response_that_cannot_be_written_is_the_servers_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(_request: Any, _context: Any) -> Any:
+        book = message("Book")()
+        book.published_at.seconds = 2**62
+        return book
+
+    with caplog.at_level(logging.CRITICAL):
+        response = await serve(GetBook=handler).send("GET", "/v1/books/a")
+
+    assert (response.status, response.json()["code"]) == (500, "INTERNAL")
+
+
+async def test_the_peer_is_written_as_grpc_writes_it() -> None:
+    assert peer_of(("::1", 5)) == "ipv6:[::1]:5"
+    assert peer_of(("1.2.3.4", 5)) == "ipv4:1.2.3.4:5"
+    assert peer_of(None) == "unix:"
+
+
+async def test_other_scopes_are_not_answered() -> None:
+    with pytest.raises(ValueError):
+        await Transcoder([], [])({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["grpc-timeout", "content-length", "Authorization", ":path", "*"])
+def test_headers_that_may_never_cross_are_no_options(name: str) -> None:
+    for option in ("request_headers", "response_headers"):
+        with pytest.raises(ValueError):
+            Options(**{option: [name]})  # type: ignore[arg-type]
+
+
+@given(
+    st.sampled_from(["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"]),
+    st.text(alphabet="/v1boksin:{}%2F?=&.a", max_size=24),
+    st.binary(max_size=24) | st.just(b"{}"),
+)
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_request_is_the_servers_fault(method: str, target: str, body: bytes) -> None:
+    async def delete(_request: Any, _context: Any) -> Any:
+        return message("google.protobuf.Empty")()
+
+    async def book(request: Any, _context: Any) -> Any:
+        request()
+        return message("Book")()
+
+    client = serve(DeleteBook=delete, UpdateBook=book, PatchBook=book, BurnBook=book)
+    for prefix in ("", "/v1/books", "/v1/sinks"):
+        assert asyncio.run(client.send(method, prefix + target, body)).status < 500
