@@ -135,7 +135,8 @@ def differences(left: Path, right: Path) -> list[str]:
 def main() -> int:
     """Generate or check, by the command line."""
     with tempfile.TemporaryDirectory() as scratch:
-        fresh = Path(scratch)
+        fresh = Path(scratch) / "gen"
+        fresh.mkdir()
         build(fresh)
         try:
             refuse_breaking(fresh / IMAGE, GEN / IMAGE)

@@ -1,5 +1,10 @@
 """`python -m server`: the commands of `cli.py`."""
 
-from server.cli import app
+import sys
 
-app(prog_name="python -m server")
+try:
+    from server.cli import app
+
+    app(prog_name="python -m server")
+except KeyboardInterrupt:  # before the server listens for signals, or in a command that does not
+    sys.exit(130)

@@ -32,7 +32,7 @@ from server.limits.service import SlidingWindow
 from server.postgres.embedded import EmbeddedPostgres
 from server.postgres.migrate import check, migrate
 from server.postgres.pool import Database
-from server.private_file import read_or_create
+from server.private_file import PrivateFileError, read_or_create
 from server.readiness import Readiness
 from server.rpc.access_log import AccessLog
 from server.rpc.call import Interceptor
@@ -63,7 +63,7 @@ _METHODS = frozenset(
     + [f"/{service}/ServerReflectionInfo" for service in REFLECTION]
 )
 _MAXIMUM_CALLS = 512
-_DRAIN_SECONDS = 6.0
+_DRAIN_SECONDS = 5.0
 _SWEEP_SECONDS = 60.0
 
 _log = structlog.get_logger("server.app")
@@ -87,10 +87,14 @@ def build_peppers(settings: Settings) -> Peppers:
     """Take the configured peppers or, in development, the one in the data directory, drawn on the first start."""
     if settings.key_peppers is not None:
         return settings.key_peppers
-    drawn = read_or_create(
-        settings.data_dir / "pepper", lambda: b"1:" + base64.b64encode(secrets.token_bytes(MINIMUM_PEPPER_BYTES))
-    )
-    return Peppers.parse(drawn.decode().strip())
+    path = settings.data_dir / "pepper"
+    drawn = read_or_create(path, lambda: b"1:" + base64.b64encode(secrets.token_bytes(MINIMUM_PEPPER_BYTES)))
+    try:
+        return Peppers.parse(drawn.decode(errors="replace").strip())
+    except ValueError as error:
+        raise PrivateFileError(
+            f"{path} holds no peppers: {error}. Restore it: no key can be verified without"
+        ) from None
 
 
 def build_verifier(settings: Settings, issuer: LocalIssuer | None) -> tuple[TokenVerifier, RemoteKeySet | StaticKeySet]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -76,36 +77,45 @@ def check_config() -> None:
 
 async def _serve(settings: Settings, listen: Listen) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.database_url is None and not settings.data_dir.exists():
-        print("First start: making a database, a signing key and a pepper. This takes a few seconds.", flush=True)
+        _say("First start: making a database, a signing key and a pepper. This takes a few seconds.")
     async with running(settings, listen) as addresses:
-        _welcome(settings, addresses)
+        _say(_welcome(settings, addresses))
         await stop.wait()
-        print("Stopping: calls in flight may finish.", flush=True)
+        _say("Stopping: calls in flight may finish.")
 
 
-def _welcome(settings: Settings, addresses: Addresses) -> None:
-    """Print where everything is and, in development, lines to paste."""
-    print(
-        f"Ready.\n"
+def _welcome(settings: Settings, addresses: Addresses) -> str:
+    """Say where everything is and, in development, give lines to paste."""
+    places = (
+        "Ready.\n"
         f"  gRPC      {addresses.grpc}\n"
         f"  internal  {addresses.internal_grpc}\n"
         f"  REST      http://{addresses.http}  (description: /openapi.json)\n"
-        f"  metrics   http://{addresses.metrics}/metrics"
+        f"  metrics   http://{addresses.metrics}/metrics\n"
     )
-    if settings.uses_local_issuer:
-        bearer = '-H "Authorization: Bearer $TOKEN"'
-        create = """--json '{"name":"Production","scopes":["read"]}'"""
-        method = "sdk.developer.v1.DeveloperService/ListApiKeys"
-        print(
-            "\nPaste these into another terminal. The token is alice's for an hour; `make token SUBJECT=bob` makes one."
-            f"\n\nTOKEN={local_issuer(settings).issue('alice')}"
-            f"\ncurl -sS http://{addresses.http}/v1/developer/keys {bearer} {create}"
-            f"\ngrpcurl -plaintext {bearer} {addresses.grpc} {method}\n"
-        )
-    sys.stdout.flush()
+    if not settings.uses_local_issuer:
+        return places
+    bearer = '-H "Authorization: Bearer $TOKEN"'
+    create = """--json '{"name":"Production","scopes":["read"]}'"""
+    method = "sdk.developer.v1.DeveloperService/ListApiKeys"
+    return (
+        f"{places}"
+        "\nPaste these into another terminal. The token is alice's for an hour; `make token SUBJECT=bob` makes one."
+        f"\n\nTOKEN={local_issuer(settings).issue('alice')}"
+        f"\ncurl -sS http://{addresses.http}/v1/developer/keys {bearer} {create}"
+        f"\ngrpcurl -plaintext {bearer} {addresses.grpc} {method}\n"
+    )
+
+
+def _say(text: str) -> None:
+    """Print at once. Nobody listening any more is no reason to stop serving."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _settings(*, check_ports: bool = False) -> tuple[Settings, Listen]:
@@ -120,25 +130,29 @@ def _settings(*, check_ports: bool = False) -> tuple[Settings, Listen]:
 
 
 def _taken_ports(listen: Listen) -> list[str]:
-    return [
-        f"DEVELOPER_{name.upper()}: cannot listen on {address}: {fault}"
-        for name, address in listen
-        if (fault := _fault_of_binding(address))
-    ]
+    """Bind every address for a moment, all at once so that two settings of the same port are noticed."""
+    faults = []
+    with ExitStack() as probes:
+        for name, address in listen:
+            try:
+                probes.enter_context(_bound(address))
+            except OSError as error:
+                faults.append(f"DEVELOPER_{name.upper()}: cannot listen on {address}: {error.strerror}")
+    return faults
 
 
-def _fault_of_binding(address: Address) -> str | None:
+def _bound(address: Address) -> socket.socket:
+    found = socket.getaddrinfo(address.host.strip("[]"), address.port, type=socket.SOCK_STREAM)
+    family, kind, _, _, place = found[0]
+    probe = socket.socket(family, kind)
     try:
-        family, kind, _, _, place = socket.getaddrinfo(address.host.strip("[]"), address.port, type=socket.SOCK_STREAM)[
-            0
-        ]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
-            probe.listen(1)
-    except OSError as error:
-        return error.strerror
-    return None
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
+        probe.listen(1)
+    except OSError:
+        probe.close()
+        raise
+    return probe
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

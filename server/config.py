@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from server.identity.discovery import check_issuer_url, check_url
 from server.keys.model import Environment
 from server.keys.secret import Peppers
 from server.limits.model import Rate
@@ -54,6 +55,16 @@ def _url(text: str) -> str:
     parts = urlsplit(text.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must be an http or https URL without query and fragment")
+    return text.strip()
+
+
+def _issuer(text: str) -> str:
+    check_issuer_url(text.strip())
+    return text.strip()
+
+
+def _jwks_url(text: str) -> str:
+    check_url(text.strip())
     return text.strip()
 
 
@@ -110,9 +121,9 @@ class Settings(_FromEnvironment):
     database_pooler: Literal["transaction"] | None = Field(None, validation_alias="DATABASE_POOLER")
     pg_bin: Path | None = Field(None, validation_alias="PG_BIN")
     data_dir: Path = Path(".data")
-    oauth_issuer: Url | None = None
+    oauth_issuer: Annotated[str | None, _read_with(_issuer)] = None
     oauth_audience: str | None = None
-    oauth_jwks_url: Url | None = None
+    oauth_jwks_url: Annotated[str | None, _read_with(_jwks_url)] = None
     oauth_token_profile: Literal["rfc9068", "jwt"] = "rfc9068"  # noqa: S105 - a profile, no password
     oauth_client_ids: Annotated[tuple[str, ...] | None, NoDecode, _parse_list(str)] = None
     key_environment: Environment | None = None

@@ -12,6 +12,7 @@ KeyId = NewType("KeyId", str)
 DeveloperId = NewType("DeveloperId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # two characters for each value of ten bits
 _TAIL = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
 
 
@@ -43,4 +44,4 @@ def find_key_id(text: str) -> KeyId | None:
 
 def _tail(number: int) -> str:
     """Write 128 bits as 26 base32 characters, most significant first, so that text order is number order."""
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])

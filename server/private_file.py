@@ -25,7 +25,9 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
             _create(path, make())
         return _read(path)
     except OSError as error:
-        raise PrivateFileError(f"{path} cannot be used ({error.strerror}): make it a file this user can read") from None
+        raise PrivateFileError(
+            f"{path} cannot be used ({error.strerror}): this user must be able to write its folder and read it"
+        ) from None
 
 
 def _create(path: Path, content: bytes) -> None:

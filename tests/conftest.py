@@ -1,4 +1,4 @@
-"""Fixtures for every test: real PostgreSQL and the whole service over it, on the event loop that it runs on for real."""
+"""Fixtures for every test: real PostgreSQL and the whole service over it, on the event loop it really runs on."""
 
 import asyncio
 from collections.abc import Callable, Mapping

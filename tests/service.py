@@ -34,7 +34,7 @@ class Service:
 @asynccontextmanager
 async def serving(database_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[Service]:
     """Run a service over a migrated database; `settings` are fields of `Settings`, by name."""
-    chosen = Settings(DATABASE_URL=database_url, data_dir=data_dir, **settings)
+    chosen = Settings(**{"DATABASE_URL": database_url, "data_dir": data_dir, **settings})
     everywhere = {f"{name}_address": ANYWHERE for name in ("grpc", "internal_grpc", "http", "metrics")}
     async with running(chosen, Listen(**everywhere)) as addresses:
         yield Service(addresses=addresses, settings=chosen)

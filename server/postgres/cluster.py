@@ -184,9 +184,12 @@ def _system_binaries() -> list[Path]:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """Return where the socket goes: inside the data directory, or a short private path when that name is too long."""
+    """Return where the socket goes: inside the data directory, or a short private path when that name does not do.
+
+    It must fit into a socket's address, and have no comma, at which the driver splits hosts.
+    """
     inside = folder / "run"
-    if len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_MAX:
+    if len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_MAX and "," not in str(inside):
         return inside
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return Path("/tmp") / f"developer-postgres-{os.geteuid()}-{name}"  # noqa: S108 - guarded by _make_private

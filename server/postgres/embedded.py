@@ -77,7 +77,7 @@ class EmbeddedPostgres:
         return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self._cluster.run), safe='')}&port={PORT}"
 
     async def stop(self) -> None:
-        """Stop PostgreSQL in order, within 8 seconds, and release the data directory. Harmless when nothing runs."""
+        """Stop PostgreSQL in order, within 3.5 seconds, and release the data directory. Harmless when nothing runs."""
         if self._watch:
             self._watch.cancel()
             await asyncio.wait([self._watch])

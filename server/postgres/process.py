@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 _LAUNCH = Path(__file__).with_name("launch.py")
-_STOP_STEPS = ((signal.SIGINT, 4.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 2.0))
+_STOP_STEPS = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.5), (signal.SIGKILL, 1.0))
 """PostgreSQL's fast shutdown, its immediate one, the last word for a frozen process; each with seconds to wait."""
 
 
@@ -49,7 +49,7 @@ class Process:
             self._child.wait()
 
     async def stop(self) -> None:
-        """End the process in order, within 8 seconds."""
+        """End the process in order, within 3.5 seconds."""
         for step, seconds in _STOP_STEPS:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, step)

@@ -18,6 +18,7 @@ class AccessLog:
 
     def __init__(self, registry: CollectorRegistry, methods: frozenset[str]) -> None:
         self._methods = methods
+        self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._calls = Counter(
             "developer_calls",
             "Calls by method and outcome (OK or the error code).",
@@ -27,6 +28,18 @@ class AccessLog:
         self._seconds = Histogram(
             "developer_call_seconds", "How long calls took.", ["method"], buckets=_BUCKETS, registry=registry
         )
+
+    def _measure(self, method: str, outcome: str, seconds: float) -> None:
+        """Count a call; what `labels` looks up is remembered, since it costs more than counting."""
+        found = self._children.get((method, outcome))
+        if found is None:
+            found = self._children[method, outcome] = (
+                self._calls.labels(method, outcome),
+                self._seconds.labels(method),
+            )
+        calls, durations = found
+        calls.inc()
+        durations.observe(seconds)
 
     async def __call__(self, proceed: Proceed, call: Call, request: Any) -> Any:
         """Handle the call and tell of it, however it ends."""
@@ -39,8 +52,7 @@ class AccessLog:
         finally:
             seconds = time.perf_counter() - started
             method = call.method if call.method in self._methods else "unknown"
-            self._calls.labels(method, call.reason).inc()
-            self._seconds.labels(method).observe(seconds)
+            self._measure(method, call.reason, seconds)
             _log.info(
                 "call",
                 method=method,

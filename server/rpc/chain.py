@@ -4,8 +4,9 @@ To grpc.aio it is one interceptor, so that a call pays for one; our links are pl
 Here, and only here, response headers are sent and calls aborted: headers exactly once, before the answer or the abort.
 """
 
+import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,6 +21,9 @@ _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]"
 
 
+_FAREWELL_SECONDS = 0.2
+
+
 class Chain(grpc.aio.ServerInterceptor):
     """Runs `outer` links around every method, and `inner` ones also around all but those of `open_services`."""
 
@@ -30,6 +34,16 @@ class Chain(grpc.aio.ServerInterceptor):
         self._inner = tuple(inner)
         self._open = tuple(f"/{service}/" for service in open_services)
         self._wrapped: dict[str, _Handler] = {}
+        self._streams: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def end_streams(self) -> None:
+        """Let open streams, which may be endless, send a last message and end them; for a server that stops."""
+        self._draining = True
+        if self._streams:
+            _, endless = await asyncio.wait(self._streams, timeout=_FAREWELL_SECONDS)
+            for stream in endless:
+                stream.cancel()
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -54,8 +68,25 @@ class Chain(grpc.aio.ServerInterceptor):
             (True, True): (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
         }
         behaviour, make = kinds[handler.request_streaming, handler.response_streaming]
-        served = self._serve(method, _writing(behaviour) if handler.response_streaming else behaviour)
+        served = self._serve(method, self._streaming(behaviour) if handler.response_streaming else behaviour)
         return make(served, handler.request_deserializer, handler.response_serializer)
+
+    def _streaming(self, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
+        """Let a stream end when its handler does or when the server drains; the latter is no failure."""
+        run = _to_its_end(behaviour)
+
+        async def stream(request: Any, context: ServicerContext[Any, Any]) -> None:
+            work = asyncio.create_task(run(request, context))
+            self._streams.add(work)
+            try:
+                await work
+            except asyncio.CancelledError:
+                if not self._draining:
+                    raise
+            finally:
+                self._streams.discard(work)
+
+        return stream
 
     def _serve(
         self, method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]
@@ -82,14 +113,17 @@ class Chain(grpc.aio.ServerInterceptor):
         return serve
 
 
-def _writing(behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
-    """Turn a handler that streams into one the chain can await to its end; headers go before the first message."""
+def _to_its_end(behaviour: Any) -> Callable[[Any, Any], Coroutine[Any, Any, None]]:
+    """Turn a handler that streams into one that can be awaited to its end; headers go before the first message."""
+    if not inspect.isasyncgenfunction(behaviour):  # it writes for itself
 
-    async def write(request: Any, context: ServicerContext[Any, Any]) -> None:
-        if not inspect.isasyncgenfunction(behaviour):  # it writes for itself
+        async def run(request: Any, context: ServicerContext[Any, Any]) -> None:
             await current_call().send_headers()
             await behaviour(request, context)
-            return
+
+        return run
+
+    async def write(request: Any, context: ServicerContext[Any, Any]) -> None:
         async for message in behaviour(request, context):
             await current_call().send_headers()
             await context.write(message)

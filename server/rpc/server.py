@@ -1,5 +1,6 @@
 """Make gRPC servers: handlers from a service's descriptor, limits, TLS, and a port that is really ours."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Stop accepting, let calls in flight finish for at most `grace` seconds, then cancel the rest."""
         if self._server is not None:
-            await self._server.stop(grace)
+            await asyncio.gather(self._server.stop(grace), self._chain.end_streams())
             self._server = None
 
     def _bind(self, server: grpc.aio.Server) -> int:

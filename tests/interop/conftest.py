@@ -1,0 +1,19 @@
+"""Outside tools: `.ci/tools` puts its own into .tools/bin, which comes first here."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.tools import ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools() -> Iterator[None]:
+    """Find the tools of `.ci/tools`; that one is missing is a failure, since a skipped test would hide it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
+        missing = [tool for tool in ("grpcurl", "curl", "node", "npm") if shutil.which(tool) is None]
+        assert not missing, f"{', '.join(missing)} not found: run .ci/tools, or `make interop`, which does"
+        yield
