@@ -13,6 +13,8 @@ from tests.interop.tools import ROOT
 def tools() -> Iterator[None]:
     """Find the tools of `.ci/tools`; that one is missing is a failure, since a skipped test would hide it."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # a make below `make interop` would name its folder
+            patch.delenv(name, raising=False)
         patch.setenv("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
         missing = [tool for tool in ("grpcurl", "curl", "node", "npm") if shutil.which(tool) is None]
         assert not missing, f"{', '.join(missing)} not found: run .ci/tools, or `make interop`, which does"
