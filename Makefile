@@ -28,7 +28,7 @@ check: setup-dev ## Format, lint, types, import contracts, protos, generated cod
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	.venv/bin/lint-imports
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/buf lint gen/sdk.binpb --path sdk
 	$(PY) .ci/gen.py --check
 

@@ -119,8 +119,9 @@ def build_chains(
 ) -> tuple[Chain, Chain]:
     """Put the links around every call in the order of docs/architecture.md: the public port's, the internal port's."""
     accounts = AccountService(database, auto_register=settings.registers_automatically)
-    outer: list[Interceptor] = [AccessLog(registry, _METHODS), map_errors, ConcurrencyLimit(_MAXIMUM_CALLS)]
+    outer: list[Interceptor] = [AccessLog(registry, _METHODS), map_errors]
     inner: list[Interceptor] = [
+        ConcurrencyLimit(_MAXIMUM_CALLS),  # not around health and reflection, whose streams anyone may hold open
         Authentication(verifier.verify, realm),
         TokenRateLimit(SlidingWindow(settings.management_rate)),
         DeveloperAuthorisation(accounts),

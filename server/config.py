@@ -116,8 +116,8 @@ class Listen(_FromEnvironment):
 class Settings(_FromEnvironment):
     """Everything but the addresses; the table in README.md says what each one means."""
 
-    database_url: Dsn | None = Field(None, validation_alias="DATABASE_URL")
-    database_direct_url: Dsn | None = Field(None, validation_alias="DATABASE_DIRECT_URL")
+    database_url: Dsn | None = Field(None, validation_alias="DATABASE_URL", repr=False)
+    database_direct_url: Dsn | None = Field(None, validation_alias="DATABASE_DIRECT_URL", repr=False)
     database_pooler: Literal["transaction"] | None = Field(None, validation_alias="DATABASE_POOLER")
     pg_bin: Path | None = Field(None, validation_alias="PG_BIN")
     data_dir: Path = Path(".data")

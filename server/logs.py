@@ -1,5 +1,6 @@
 """Logging: one JSON object a line on standard error, from us and from libraries alike, with secrets masked last."""
 
+import json
 import logging
 import re
 import sys
@@ -14,6 +15,7 @@ _SECRETS = re.compile(
     rb"|eyJ[0-9A-Za-z_-]{4,}(?:\.[0-9A-Za-z_-]*)*"
 )
 _SIGNS = (b"ang_", b"earer", b"eyJ")
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _MASK = b"[masked]"
 
 
@@ -44,15 +46,25 @@ def _masked(match: re.Match[bytes]) -> bytes:
 
 
 def _render(_: object, __: str, event: Any) -> bytes:
-    return mask(orjson.dumps(event, default=str))
+    try:
+        line = orjson.dumps(event, default=str)
+    except TypeError:  # lone surrogates, or keys that are no text
+        line = json.dumps(event, default=str).encode()
+    return mask(line)
 
 
 class _Handler(logging.Handler):
     """Writes what libraries log. Of an exception only its type: its text may hold a caller's data."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        fault = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
-        log = structlog.get_logger(record.name).bind(logger=record.name)
-        if fault:
-            log = log.bind(fault=fault)
-        log.log(record.levelno, record.getMessage())
+        try:
+            self._write(record)
+        except Exception:
+            self.handleError(record)  # a library's odd log call must not fail the call that it serves
+
+    def _write(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger("server.library").bind(logger=record.name)
+        if record.exc_info and record.exc_info[0]:
+            log = log.bind(fault=record.exc_info[0].__name__)
+        level = max(known for known in _LEVELS if known <= max(record.levelno, logging.DEBUG))
+        log.log(level, record.getMessage())

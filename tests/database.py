@@ -43,23 +43,23 @@ async def postgres_url() -> AsyncIterator[str]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres_url: str) -> AsyncIterator[str]:
     """The name of a database with our schema and no rows."""
-    async with _new_database(postgres_url) as name:
-        await migrate(_with_database(postgres_url, name))
+    async with new_database(postgres_url) as name:
+        await migrate(with_database(postgres_url, name))
         yield name
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
     """The URL of a database without our schema, for this test alone."""
-    async with _new_database(postgres_url) as name:
-        yield _with_database(postgres_url, name)
+    async with new_database(postgres_url) as name:
+        yield with_database(postgres_url, name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def database_url(postgres_url: str, template_database: str) -> AsyncIterator[str]:
     """The URL of a database with our schema and no rows, for this test alone."""
-    async with _new_database(postgres_url, template_database) as name:
-        yield _with_database(postgres_url, name)
+    async with new_database(postgres_url, template_database) as name:
+        yield with_database(postgres_url, name)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -112,7 +112,7 @@ async def clock(database: Database) -> Clock:
 
 
 @asynccontextmanager
-async def _new_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
+async def new_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
     name = f"test_{secrets.token_hex(6)}"
     async with _connection(server_url) as connection:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -131,5 +131,5 @@ async def _connection(url: str) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-def _with_database(url: str, name: str) -> str:
+def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

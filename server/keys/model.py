@@ -16,6 +16,7 @@ MAXIMUM_LIVE_SECRETS = 5
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 # Stands for infinity in the database's driver, and comes back from it without an offset.
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+_KEY = re.compile(r"ang_(?:live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{16}", re.ASCII)
 # Bidirectional embeddings, overrides and isolates reorder the text around a name (Unicode Standard Annex 9).
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Invisible, yet part of correct Arabic, Persian, Indic and emoji text, hence allowed between other characters.
@@ -62,12 +63,14 @@ def normalise_name(text: str) -> tuple[str, Violation | None]:
     name = unicodedata.normalize("NFC", text)
     if not 1 <= len(name) <= MAXIMUM_NAME_LENGTH:
         return name, Violation("name", f"must have 1 to {MAXIMUM_NAME_LENGTH} characters")
-    if name.isspace() or name[0] in _JOINERS or name[-1] in _JOINERS:
-        return name, Violation("name", "must have a visible character at its beginning and at its end")
     for position, character in enumerate(name):
         if _is_harmful(character):
             code = f"U+{ord(character):04X}"
             return name, Violation("name", f"must not contain {code} (character {position + 1}): leave it out")
+    if not any(map(_is_visible, name)) or name[0] in _JOINERS or name[-1] in _JOINERS:
+        return name, Violation("name", "must have a visible character, and no joiner at its beginning or end")
+    if _KEY.search(name):
+        return name, Violation("name", "must not contain an API key: a name is stored and shown")
     return name, None
 
 
@@ -92,6 +95,10 @@ def format_time(moment: datetime | None) -> str:
     return (
         "" if moment is None else f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
     )
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] not in "CZ"
 
 
 def _is_harmful(character: str) -> bool:

@@ -38,13 +38,14 @@ class PageTokens:
         except (binascii.Error, ValueError):
             raise _unknown_token() from None
         tag, position = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
-        if not hmac.compare_digest(tag, self._tag(developer_id, position) or b""):
+        expected = self._tag(developer_id, position)
+        if not expected or not hmac.compare_digest(tag, expected):
             raise _unknown_token()
         _, moment, key_id = position.decode().split(".")
         return _EPOCH + int(moment) * _MICROSECOND, find_key_id(key_id) or ""
 
     def _tag(self, developer_id: DeveloperId, position: bytes) -> bytes:
-        """Authenticate a position; empty when it names no pepper that we hold, which no tag equals."""
+        """Authenticate a position; empty when it names no pepper that we hold."""
         version = position.partition(b".")[0]
         if not version.isdigit() or len(version) > 9:
             return b""

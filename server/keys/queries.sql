@@ -90,7 +90,7 @@ VALUES ($1, $2, $3, $4, clock())
 ON CONFLICT ON CONSTRAINT request_ids_pkey DO NOTHING
 RETURNING created_at;
 
--- name: get_request
+-- name: find_request
 -- Read what an earlier use of a request id left; its sealed answer only during its first 10 minutes.
 SELECT payload_digest, key_id, pepper_version, CASE WHEN created_at > clock() - interval '10 minutes' THEN sealed END AS sealed
 FROM request_ids

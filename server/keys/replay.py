@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from server.audit.store import Actor
-from server.errors import Conflict, InvalidRequest, Violation
+from server.errors import Conflict, InvalidRequest, Unavailable, Violation
 from server.keys.model import ApiKey, Environment
 from server.keys.secret import Peppers, Secret
 from server.keys.store import KeyStore, UsedRequest
@@ -58,7 +58,9 @@ async def once(
     digest = hashlib.sha256(request_id.encode()).digest()
     payload = hashlib.sha256(repr(request.payload).encode()).digest()
     if not await store.claim_request(actor.developer_id, request.method, digest, payload):
-        used = await store.get_request(actor.developer_id, request.method, digest)
+        used = await store.find_request(actor.developer_id, request.method, digest)
+        if used is None:
+            raise Unavailable  # its 24 hours ended between two statements: the next try is a first use
         return _replay(used, payload, peppers, _context(actor, request_id))
     issued = await work()
     sealed = _seal(issued, _key(peppers, peppers.current, _context(actor, request_id)))

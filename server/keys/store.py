@@ -146,10 +146,10 @@ class KeyStore:
         """Claim a request id by its digest, with the digest of what is asked; False when it was used before."""
         return bool(await self._connection.fetchrow(_SQL["claim_request"], developer_id, method, request, payload))
 
-    async def get_request(self, developer_id: DeveloperId, method: str, request: bytes) -> UsedRequest:
-        """Read what the earlier use of a request id left."""
-        row = await self._the_row("get_request", developer_id, method, request)
-        return UsedRequest(**dict(row))
+    async def find_request(self, developer_id: DeveloperId, method: str, request: bytes) -> UsedRequest | None:
+        """Read what the earlier use of a request id left; None when it was forgotten just now."""
+        row = await self._connection.fetchrow(_SQL["find_request"], developer_id, method, request)
+        return UsedRequest(**dict(row)) if row else None
 
     async def answer_request(
         self, developer_id: DeveloperId, method: str, request: bytes, key_id: KeyId, sealed: bytes, pepper_version: int

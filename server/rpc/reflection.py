@@ -20,7 +20,7 @@ SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Serv
 def reflection_handlers(services: Sequence[str]) -> list[grpc.GenericRpcHandler]:
     """Make the handlers of both versions, which show `services` and themselves."""
     _describe_v1()
-    servicer: Any = reflection_aio.ReflectionServicer([*services, *SERVICES])  # typed as a coroutine
+    servicer: Any = reflection_aio.ReflectionServicer([*services, *SERVICES], _Pool())  # typed as a coroutine
 
     async def info(
         encoded: AsyncIterator[bytes], context: Any
@@ -31,6 +31,21 @@ def reflection_handlers(services: Sequence[str]) -> list[grpc.GenericRpcHandler]
     serialize = reflection_pb2.ServerReflectionResponse.SerializeToString
     method: Any = grpc.stream_stream_rpc_method_handler(info, response_serializer=serialize)
     return [grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": method}) for service in SERVICES]
+
+
+class _Pool:
+    """The default descriptor pool, which here also finds the file of a method, as the protocol asks."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(descriptor_pool.Default(), name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802 - the pool's own name
+        """Return the file of a message, enum, service, extension or method; KeyError when there is none."""
+        pool: Any = descriptor_pool.Default()
+        try:
+            return pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return pool.FindMethodByName(symbol).containing_service.file
 
 
 async def _parsed(encoded: AsyncIterator[bytes]) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:

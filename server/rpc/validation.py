@@ -54,10 +54,13 @@ def _adopt_idempotency_key(request: Any, call: Call) -> dict[str, str]:
 
     The header's value may be quoted, as the structured field of draft-ietf-httpapi-idempotency-key-header.
     """
-    values = {value.strip().strip('"') for value in call.header_values(_IDEMPOTENCY_HEADER.lower())}
+    values = {value.strip().strip('"').lower() for value in call.header_values(_IDEMPOTENCY_HEADER.lower())}
     if not values:
         return {}
-    if len(values | ({request.request_id} if request.request_id else set())) > 1:
+    if "" in values:
+        raise InvalidRequest([Violation(_IDEMPOTENCY_HEADER, "must be a UUID; leave the header out for no retries")])
+    given = {request.request_id.lower()} if request.request_id else set()
+    if len(values | given) > 1:
         raise InvalidRequest(
             [Violation(_IDEMPOTENCY_HEADER, "differs from request_id or was sent twice: send one value")]
         )

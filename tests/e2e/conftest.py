@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from server.app import local_issuer
 from server.identity.local_issuer import LocalIssuer
-from tests.database import _new_database, _with_database
+from tests.database import new_database, with_database
 from tests.e2e.clients import Client, GrpcClient, RestClient
 from tests.service import Service, serving
 
@@ -34,8 +34,8 @@ async def client_of(service: Service, protocol: str, subject: str = "alice") -> 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def platform(postgres_url: str, template_database: str, data_dir: Path) -> AsyncIterator[Service]:
     """The service that the cases share."""
-    async with _new_database(postgres_url, template_database) as name:
-        url = _with_database(postgres_url, name)
+    async with new_database(postgres_url, template_database) as name:
+        url = with_database(postgres_url, name)
         async with serving(url, data_dir, management_rate="100000/1", public_url=PUBLIC_URL) as service:
             yield service
 

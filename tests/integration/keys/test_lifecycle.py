@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     initialize,
     invariant,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -37,7 +39,7 @@ T = TypeVar("T")
 START = datetime(2030, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 STEPS = st.sampled_from([MICROSECOND, timedelta(minutes=15), GRACE - MICROSECOND, GRACE, timedelta(days=1)])
-LIFETIMES = st.sampled_from([None, MICROSECOND, timedelta(minutes=15), GRACE, timedelta(days=1)])
+LIFETIMES = st.none() | st.sampled_from([MICROSECOND, timedelta(minutes=15), GRACE, timedelta(days=1)])
 OWNERS = st.sampled_from([0, 1])
 TABLES = "developers, api_keys, api_key_secrets, request_ids, audit_events"
 
@@ -91,11 +93,12 @@ class Lifecycle(RuleBasedStateMachine):
     world: World
     made = Bundle("made")
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(target=made, lifetime=LIFETIMES)
+    def begin(self, lifetime: timedelta | None) -> MultipleResults[ModelKey]:
         self.now = START
         self.keys: list[ModelKey] = []
         self.developers: list[DeveloperId] = self.run(self._begin())
+        return multiple(*(self._create(owner, "first", ("read",), None, lifetime) for owner in (0, 1)))
 
     async def _begin(self) -> list[DeveloperId]:
         await self.world.database.execute(f"TRUNCATE {TABLES}")
@@ -124,6 +127,16 @@ class Lifecycle(RuleBasedStateMachine):
         lifetime=LIFETIMES,
     )
     def create(
+        self,
+        owner: int,
+        name: str,
+        scopes: tuple[str, ...],
+        environment: Environment | None,
+        lifetime: timedelta | None,
+    ) -> ModelKey:
+        return self._create(owner, name, scopes, environment, lifetime)
+
+    def _create(
         self,
         owner: int,
         name: str,
@@ -177,8 +190,16 @@ class Lifecycle(RuleBasedStateMachine):
         key.expires_at = expires_at
         return None
 
+    @rule(key=made, times=st.integers(1, 6))
+    def rotate_often(self, key: ModelKey, times: int) -> None:
+        for _ in range(times):
+            self.rotate_once(key, at_once=False)
+
     @rule(key=made, at_once=st.booleans())
     def rotate(self, key: ModelKey, at_once: bool) -> None:
+        self.rotate_once(key, at_once=at_once)
+
+    def rotate_once(self, key: ModelKey, *, at_once: bool) -> None:
         work = self.world.keys.rotate(acting(self.actor(key)), rotation(key.id, expire_previous_now=at_once))
         dead = key.revoked_at is not None or key.expired(self.now)
         if dead or (not at_once and key.retiring(self.now) >= 5):
@@ -227,8 +248,18 @@ class Lifecycle(RuleBasedStateMachine):
         self.refused(NotFound, self.world.keys.rotate(other, rotation(key.id)))
         self.refused(NotFound, self.world.keys.revoke(other, key.id))
 
+    @rule(key=made, until=st.sampled_from([timedelta(0), MICROSECOND]))
+    def a_deadline_comes(self, key: ModelKey, until: timedelta) -> None:
+        """Stop at, or right before, the next moment at which the key or one of its secrets ends."""
+        ends = [end for end in (key.expires_at, *(secret.ends_at for secret in key.secrets)) if end is not None]
+        moment = min((end for end in ends if end > self.now), default=self.now) - until
+        self._wait(max(moment - self.now, timedelta(0)))
+
     @rule(by=STEPS)
     def time_passes(self, by: timedelta) -> None:
+        self._wait(by)
+
+    def _wait(self, by: timedelta) -> None:
         self.now += by
         self.run(self.world.clock.advance(by))
 
@@ -285,12 +316,12 @@ def world(database_url: str) -> Iterator[World]:
     def run(work: Awaitable[object]) -> object:
         return loop.run_until_complete(asyncio.wait_for(work, 30.0))
 
+    run(database.open())
     try:
-        run(database.open())
         clock = loop.run_until_complete(Clock.install(database))
         yield World(run=run, database=database, clock=clock, keys=key_service(database))
-        run(database.close())
     finally:
+        run(database.close())
         loop.close()
 
 
@@ -300,8 +331,8 @@ def explore(database_url: str) -> None:
         run_state_machine_as_test(
             type("LifecycleHere", (Lifecycle,), {"world": over}),
             settings=settings(
-                max_examples=120,
-                stateful_step_count=40,
+                max_examples=100,
+                stateful_step_count=30,
                 deadline=None,
                 database=None,
                 suppress_health_check=[HealthCheck.too_slow],

@@ -175,3 +175,15 @@ async def test_an_id_of_no_key_is_absent_everywhere(keys: KeyService, alice: Dev
         await keys.revoke(acting(alice), key_id)
     with pytest.raises(NotFound):
         await keys.update(acting(alice), UpdateKey(id=key_id, name="a", expires_at="", paths=None))
+
+
+async def test_an_expiry_of_this_very_moment_is_too_late(keys: KeyService, alice: DeveloperId, clock: Clock) -> None:
+    now = await clock.now()
+    await clock.set(now)
+    with pytest.raises(InvalidRequest):
+        await keys.create(acting(alice), wish(expires_at=now.isoformat()))
+    key = (await keys.create(acting(alice), wish())).key
+    with pytest.raises(InvalidRequest):
+        await keys.update(acting(alice), UpdateKey(id=key.id, name="", expires_at=now.isoformat(), paths=None))
+    soonest = (now + timedelta(microseconds=1)).isoformat()
+    await keys.update(acting(alice), UpdateKey(id=key.id, name="", expires_at=soonest, paths=None))

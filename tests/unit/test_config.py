@@ -1,0 +1,190 @@
+"""Settings: every fault of the environment named at once, by variable, and never with the value."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.config import Address, Listen, Settings, read_environment
+from server.keys.model import Environment
+from server.limits.model import Rate
+
+PEPPER = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
+PRODUCTION = {
+    "DATABASE_URL": "postgresql://someone:hunter2@db.example.com/developer",
+    "DEVELOPER_OAUTH_ISSUER": "https://issuer.example.com",
+    "DEVELOPER_OAUTH_AUDIENCE": "https://sdk.example.com",
+    "DEVELOPER_KEY_PEPPERS": f"1:{PEPPER}",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start from an environment without settings."""
+    for name in os.environ:
+        if name.startswith(("DEVELOPER_", "DATABASE_", "PG_")):
+            monkeypatch.delenv(name)
+
+
+def _read(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Any:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return read_environment(environment)
+
+
+def _faults(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[str]:
+    return sorted(fault.partition(":")[0] for fault in _read(monkeypatch, environment).faults)
+
+
+def test_nothing_set_is_a_development_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = _read(monkeypatch, {})
+    assert reading.faults == ()
+    assert reading.listen == Listen()
+    settings = reading.settings
+    assert settings.uses_local_issuer
+    assert settings.registers_automatically
+    assert settings.default_environment is Environment.TEST
+    assert (settings.data_dir, settings.rotation_grace_seconds) == (Path(".data"), 3600)
+    assert (settings.management_rate, settings.workers) == (Rate(120, 60), 1)
+    assert {
+        str(getattr(reading.listen, f"{name}_address")) for name in ("grpc", "internal_grpc", "http", "metrics")
+    } == {f"127.0.0.1:{port}" for port in (50051, 50052, 8080, 9090)}
+
+
+def test_an_issuer_turns_the_development_defaults_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = _read(monkeypatch, PRODUCTION)
+    assert reading.faults == ()
+    assert not reading.settings.uses_local_issuer
+    assert not reading.settings.registers_automatically
+    assert reading.settings.default_environment is Environment.LIVE
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("DEVELOPER_KEY_ENVIRONMENT", "live", "default_environment", Environment.LIVE),
+        ("DEVELOPER_AUTO_REGISTER", "false", "registers_automatically", False),
+        ("DEVELOPER_ROTATION_GRACE_SECONDS", "0", "rotation_grace_seconds", 0),
+        ("DEVELOPER_MANAGEMENT_RATE", "3/1", "management_rate", Rate(3, 1)),
+        ("DEVELOPER_OAUTH_CLIENT_IDS", "one, two,", "oauth_client_ids", ("one", "two")),
+        ("DEVELOPER_CORS_ORIGINS", "https://a.example", "cors_origins", ("https://a.example",)),
+        ("DEVELOPER_DATA_DIR", "/var/lib/x", "data_dir", Path("/var/lib/x")),
+        ("DEVELOPER_OAUTH_TOKEN_PROFILE", "jwt", "oauth_token_profile", "jwt"),
+        ("DATABASE_POOLER", "transaction", "database_pooler", "transaction"),
+        ("DEVELOPER_PUBLIC_URL", "", "public_url", None),
+    ],
+)
+def test_a_variable_sets_its_field(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, field: str, expected: object
+) -> None:
+    reading = _read(monkeypatch, {variable: value})
+    assert reading.faults == ()
+    assert getattr(reading.settings, field) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://someone:hunter2@db/x"),
+        ("DATABASE_URL", "hunter2"),
+        ("DATABASE_DIRECT_URL", "http://hunter2"),
+        ("DATABASE_POOLER", "hunter2"),
+        ("DEVELOPER_GRPC_ADDRESS", "hunter2"),
+        ("DEVELOPER_GRPC_ADDRESS", ":50051"),
+        ("DEVELOPER_INTERNAL_GRPC_ADDRESS", "127.0.0.1"),
+        ("DEVELOPER_HTTP_ADDRESS", "127.0.0.1:65536"),
+        ("DEVELOPER_METRICS_ADDRESS", "127.0.0.1:-1"),
+        ("DEVELOPER_METRICS_ADDRESS", "127.0.0.1:\u0661"),
+        ("DEVELOPER_OAUTH_TOKEN_PROFILE", "hunter2"),
+        ("DEVELOPER_KEY_ENVIRONMENT", "hunter2"),
+        ("DEVELOPER_KEY_PEPPERS", "hunter2"),
+        ("DEVELOPER_KEY_PEPPERS", "1:aHVudGVyMg=="),
+        ("DEVELOPER_KEY_PEPPERS", f"1:{PEPPER},1:{PEPPER}"),
+        ("DEVELOPER_ROTATION_GRACE_SECONDS", "-1"),
+        ("DEVELOPER_ROTATION_GRACE_SECONDS", "2592001"),
+        ("DEVELOPER_ROTATION_GRACE_SECONDS", "hunter2"),
+        ("DEVELOPER_AUTO_REGISTER", "hunter2"),
+        ("DEVELOPER_MANAGEMENT_RATE", "hunter2"),
+        ("DEVELOPER_PUBLIC_URL", "hunter2"),
+        ("DEVELOPER_PUBLIC_URL", "https://x/?hunter2"),
+        ("DEVELOPER_TRUSTED_PROXIES", "10.0.0.0/8,hunter2"),
+        ("DEVELOPER_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("DEVELOPER_WORKERS", "0"),
+        ("DEVELOPER_WORKERS", "2"),
+        ("DEVELOPER_WORKERS", "hunter2"),
+        ("DEVELOPER_GRPC_TLS_CERT", __file__),
+        ("DEVELOPER_INTERNAL_GRPC_TLS_KEY", __file__),
+        ("DEVELOPER_OAUTH_AUDIENCE", "hunter2"),
+        ("DEVELOPER_OAUTH_JWKS_URL", "https://hunter2"),
+    ],
+)
+def test_a_faulty_variable_is_named_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    reading = _read(monkeypatch, {variable: value})
+    named = {fault.partition(":")[0] for fault in reading.faults}
+    assert {name.rpartition("_")[0] for name in named} == {variable.rpartition("_")[0]}
+    assert not any("hunter2" in fault or PEPPER[:20] in fault for fault in reading.faults)
+
+
+@pytest.mark.parametrize("issuer", ["hunter2", "ftp://issuer.example", "https://"])
+def test_a_faulty_issuer_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch, issuer: str) -> None:
+    assert _faults(monkeypatch, PRODUCTION | {"DEVELOPER_OAUTH_ISSUER": issuer}) == ["DEVELOPER_OAUTH_ISSUER"]
+
+
+def test_with_an_issuer_everything_else_that_is_needed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = {"DEVELOPER_OAUTH_ISSUER": "https://issuer.example.com"}
+    assert _faults(monkeypatch, issuer) == sorted(set(PRODUCTION) - set(issuer))
+
+
+def test_faults_of_every_sort_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        "DEVELOPER_OAUTH_ISSUER": "https://issuer.example.com",
+        "DEVELOPER_HTTP_ADDRESS": "x",
+        "DEVELOPER_METRICS_ADDRESS": "y",
+        "DEVELOPER_KEY_PEPPERS": "1:c2hvcnQ=",
+        "DEVELOPER_MANAGEMENT_RATE": "fast",
+        "DEVELOPER_GRPC_TLS_KEY": "/no/such/file",
+    }
+    assert _faults(monkeypatch, environment) == [
+        "DATABASE_URL",
+        "DEVELOPER_GRPC_TLS_CERT",
+        "DEVELOPER_GRPC_TLS_KEY",
+        "DEVELOPER_HTTP_ADDRESS",
+        "DEVELOPER_KEY_PEPPERS",
+        "DEVELOPER_MANAGEMENT_RATE",
+        "DEVELOPER_METRICS_ADDRESS",
+        "DEVELOPER_OAUTH_AUDIENCE",
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"])
+def test_tls_needs_both_a_certificate_and_a_key(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    assert _faults(monkeypatch, {f"{prefix}_CLIENT_CA": __file__}) == [f"{prefix}_CERT", f"{prefix}_KEY"]
+    assert _faults(monkeypatch, {f"{prefix}_CERT": __file__, f"{prefix}_KEY": __file__}) == []
+
+
+def test_blank_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _read(monkeypatch, dict.fromkeys(PRODUCTION, "")).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", Address("127.0.0.1", 8080)),
+        ("[::1]:0", Address("[::1]", 0)),
+        (" localhost:65535 ", Address("localhost", 65535)),
+    ],
+)
+def test_an_address_is_read_and_written(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+    assert str(address) == text.strip()
+
+
+def test_settings_do_not_change_and_do_not_print_peppers(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _read(monkeypatch, PRODUCTION).settings
+    assert isinstance(settings, Settings)
+    assert PEPPER[:20] not in repr(settings)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.data_dir = Path("/elsewhere")
