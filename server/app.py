@@ -63,7 +63,7 @@ _METHODS = frozenset(
     + [f"/{service}/ServerReflectionInfo" for service in REFLECTION]
 )
 _MAXIMUM_CALLS = 512
-_DRAIN_SECONDS = 5.0
+_DRAIN_SECONDS = 4.0
 _SWEEP_SECONDS = 60.0
 
 _log = structlog.get_logger("server.app")
@@ -160,8 +160,10 @@ def openapi_document(public_url: str) -> bytes:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: Settings) -> AsyncIterator[tuple[Database, Database]]:
     """Open the configured database, or start the embedded one and bring it up to date; close both in the end.
+
+    The second pool is one connection for probes, so that a busy service does not look like a dead database.
 
     Raises:
         SchemaError: the configured database's schema is not that of this code.
@@ -174,11 +176,13 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
             dsn = await embedded.start()
             stack.push_async_callback(embedded.stop)
             await migrate(dsn)
-        database = Database(dsn, transaction_pooler=settings.database_pooler == "transaction")
-        await database.open()
-        stack.push_async_callback(database.close)
+        pooled = settings.database_pooler == "transaction"
+        database, probe = Database(dsn, transaction_pooler=pooled), Database(dsn, size=1, transaction_pooler=pooled)
+        for pool in (database, probe):
+            await pool.open()
+            stack.push_async_callback(pool.close)
         await check(database)
-        yield database
+        yield database, probe
 
 
 def build_keys(settings: Settings, database: Database, peppers: Peppers) -> KeyService:
@@ -230,7 +234,7 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
         verifier, signing_keys = build_verifier(settings, issuer)
         signing_keys.start()
         stack.push_async_callback(signing_keys.close)
-        database = await stack.enter_async_context(open_database(settings))
+        database, probe = await stack.enter_async_context(open_database(settings))
         keys = build_keys(settings, database, peppers)
 
         registry = CollectorRegistry()
@@ -239,7 +243,7 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
         chain, internal_chain = build_chains(settings, database, verifier, registry, public_url)
         handlers = [service_handlers(service, DeveloperService(keys)) for service in PUBLIC_SERVICES]
         health = Health([service.full_name for service in PUBLIC_SERVICES])
-        readiness = build_readiness(database, signing_keys, health)
+        readiness = build_readiness(probe, signing_keys, health)
         web = web_app(
             build_transcoder(handlers, chain),
             ready=readiness.snapshot,
@@ -260,13 +264,13 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
         yield Addresses(*(server.address for server in servers))
 
 
-def build_readiness(database: Database, signing_keys: RemoteKeySet | StaticKeySet, health: Health) -> Readiness:
+def build_readiness(probe: Database, signing_keys: RemoteKeySet | StaticKeySet, health: Health) -> Readiness:
     """Say what must be there for calls to be answered: the database and the issuer's keys."""
 
     async def keys_ready() -> bool:
         return signing_keys.ready()
 
-    return Readiness({"database": database.ready, "signing_keys": keys_ready}, [health])
+    return Readiness({"database": probe.ready, "signing_keys": keys_ready}, [health])
 
 
 @asynccontextmanager

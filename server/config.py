@@ -1,8 +1,10 @@
 """The settings: the only reader of the environment, once, into frozen objects. Every fault is named at once."""
 
 import ipaddress
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from server.identity.discovery import check_issuer_url, check_url
 from server.keys.model import Environment
 from server.keys.secret import Peppers
 from server.limits.model import Rate
+from server.web.cors import check_origins
 
 MAXIMUM_GRACE_SECONDS = 30 * 24 * 3600
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -69,9 +72,18 @@ def _jwks_url(text: str) -> str:
 
 
 def _dsn(text: str) -> str:
-    if not text.strip().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a postgresql:// URL")
+    try:
+        known = urlsplit(text.strip()).scheme in ("postgresql", "postgres") and urlsplit(text.strip()).port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("must be a URL such as postgresql://user:password@host:5432/database")
     return text.strip()
+
+
+def _origin(text: str) -> str:
+    check_origins([text])
+    return text
 
 
 def _network(text: str) -> Network:
@@ -139,7 +151,7 @@ class Settings(_FromEnvironment):
     internal_grpc_tls_client_ca: Path | None = None
     public_url: Url | None = None
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, _parse_list(_network)] = ()
-    cors_origins: Annotated[tuple[str, ...], NoDecode, _parse_list(str)] = ()
+    cors_origins: Annotated[tuple[str, ...], NoDecode, _parse_list(_origin)] = ()
     workers: int = Field(1, ge=1)
 
     @property
@@ -171,7 +183,7 @@ def read_environment(environment: Mapping[str, str]) -> Reading:
     """Read all settings; what the faults say never repeats a value, which may be a secret."""
     listen, address_faults = _read(Listen)
     settings, setting_faults = _read(Settings)
-    together = _faults_between({name: value for name, value in environment.items() if value.strip()})
+    together = _faults_between({name.upper(): value for name, value in environment.items() if value.strip()})
     faults = (*address_faults, *setting_faults, *together)
     return Reading(settings=settings, listen=listen, faults=faults)
 
@@ -201,15 +213,42 @@ def _faults_between(present: Mapping[str, str]) -> list[str]:
         needless = ("DEVELOPER_OAUTH_AUDIENCE", "DEVELOPER_OAUTH_JWKS_URL")
         faults += [f"{name}: has no meaning without DEVELOPER_OAUTH_ISSUER" for name in needless if name in present]
     for prefix in ("DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"):
-        names = [f"{prefix}_{part}" for part in ("CERT", "KEY", "CLIENT_CA")]
-        missing = [name for name in names[:2] if name not in present]
-        if len(missing) < 2 or names[2] in present:
-            faults += [f"{name}: must be set when another {prefix}_… variable is" for name in missing]
-        faults += [
-            f"{name}: cannot be read" for name in names if name in present and not _readable(Path(present[name]))
-        ]
+        faults += _tls_faults(prefix, present)
+    if "DEVELOPER_VALKEY_URL" in present:
+        faults.append("DEVELOPER_VALKEY_URL: limits cannot be shared between processes yet")
+    faults += _misspelt(present)
     if present.get("DEVELOPER_WORKERS", "1") != "1":
         faults.append("DEVELOPER_WORKERS: must be 1: limits cannot be shared between processes yet")
+    return faults
+
+
+def _misspelt(present: Mapping[str, str]) -> list[str]:
+    """Find variables that are no setting but look like one; others may belong to somebody else."""
+    settings = {f"DEVELOPER_{field.upper()}" for kind in (Listen, Settings) for field in kind.model_fields}
+    strangers = [name for name in present if name.startswith("DEVELOPER_") and name not in settings]
+    found = [(name, get_close_matches(name, settings, n=1, cutoff=0.9)) for name in strangers]
+    return [f"{name}: is no setting; did you mean {match[0]}?" for name, match in found if match]
+
+
+def _tls_faults(prefix: str, present: Mapping[str, str]) -> list[str]:
+    """Judge the files of one port: certificate and key go together and fit, and a client CA goes with both."""
+    certificate, key, client_ca = (f"{prefix}_{part}" for part in ("CERT", "KEY", "CLIENT_CA"))
+    given = [name for name in (certificate, key, client_ca) if name in present]
+    missing = [name for name in (certificate, key) if given and name not in present]
+    unreadable = [name for name in given if not _readable(Path(present[name]))]
+    faults = [f"{name}: must be set when {given[0]} is" for name in missing]
+    faults += [f"{name}: cannot be read" for name in unreadable]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if given and not missing and not unreadable:
+            context.load_cert_chain(present[certificate], present[key], password="")
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        faults.append(f"{certificate}, {key}: must be a PEM certificate and its unencrypted key")
+    try:
+        if client_ca in given and client_ca not in unreadable:
+            context.load_verify_locations(present[client_ca])
+    except OSError:
+        faults.append(f"{client_ca}: must be PEM certificates")
     return faults
 
 

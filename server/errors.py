@@ -5,7 +5,13 @@ Mapped once to gRPC (`rpc/status.py`) and once to HTTP (`transcoding/errors.py`)
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from itertools import islice
 from typing import NamedTuple
+
+_LISTED, _ROOM = 20, 3000
+"""How many violations are listed at most, and how many bytes of them: a small request must not cause a huge answer."""
+_TOLD, _TOLD_LENGTH = 5, 500
+"""How many of them the message repeats, and how long it may be."""
 
 
 class Kind(Enum):
@@ -45,13 +51,27 @@ class Error(Exception):
 
 
 class InvalidRequest(Error):
-    """The request fails validation. Every fault that can be known is named, not only the first."""
+    """The request fails validation. Many faults are named at once, not only the first."""
 
     kind = Kind.INVALID_REQUEST
 
     def __init__(self, violations: Sequence[Violation]) -> None:
-        super().__init__("; ".join(f"{violation.field}: {violation.description}" for violation in violations))
-        self.violations = tuple(violations)
+        self.violations = _bounded(violations)
+        told = "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations[:_TOLD])
+        more = len(violations) - min(_TOLD, len(self.violations))
+        super().__init__(f"{told[:_TOLD_LENGTH]}; and {more} more" if more else told[:_TOLD_LENGTH])
+
+
+def _bounded(violations: Sequence[Violation]) -> tuple[Violation, ...]:
+    """Keep what fits into the 8 KiB of trailing metadata that gRPC clients accept, beside everything else there."""
+    kept = []
+    room = _ROOM
+    for violation in islice(violations, _LISTED):
+        room -= len(violation.field.encode(errors="replace")) + len(violation.description.encode(errors="replace"))
+        if room < 0:
+            break
+        kept.append(violation)
+    return tuple(kept) or tuple(violations[:1])
 
 
 class Unauthenticated(Error):

@@ -1,10 +1,15 @@
 """Logging: one JSON object a line on standard error, from us and from libraries alike, with secrets masked last."""
 
+import atexit
 import json
 import logging
 import re
 import sys
-from typing import Any
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
@@ -17,10 +22,15 @@ _SECRETS = re.compile(
 _SIGNS = (b"ang_", b"earer", b"eyJ")
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _MASK = b"[masked]"
+_ROOM = 20_000
+"""How many lines may wait to be written, some 5 MB."""
+_GATHER_SECONDS = 0.02
+"""How long the writer lets lines gather, so that a busy server pays for few writes."""
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send every logger of the process through the same renderer and mask."""
+def configure(level: int = logging.INFO) -> "LogWriter":
+    """Send every logger of the process through the same renderer, mask and writer."""
+    writer = LogWriter(sys.stderr.buffer)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -28,10 +38,60 @@ def configure(level: int = logging.INFO) -> None:
             _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(writer),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Handler()], force=True)
+    return writer
+
+
+class LogWriter:
+    """A file for log lines that never waits and never fails: a thread of its own writes them, several at once.
+
+    A reader that is too slow or gone costs lines, not calls. Lines that do not fit are counted and told of later.
+    """
+
+    def __init__(self, output: BinaryIO, *, room: int = _ROOM) -> None:
+        self._output = output
+        self._room = room
+        self._lines: deque[bytes] = deque()
+        self._lost = 0
+        self._closing = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def write(self, line: bytes) -> None:
+        """Take a line."""
+        if len(self._lines) >= self._room:
+            self._lost += 1
+            return
+        self._lines.append(line)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Do nothing: the thread writes soon."""
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Give the thread a moment for what is left."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._closing or self._lines:
+            self._wake.wait()
+            time.sleep(_GATHER_SECONDS)
+            self._wake.clear()
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            if self._lost:
+                lines.append(b'{"event":"log_lines_lost","lines":%d}\n' % self._lost)
+                self._lost = 0
+            with suppress(OSError, ValueError):  # nobody reads, or the file is closed: serving goes on
+                self._output.write(b"".join(lines))
+                self._output.flush()
 
 
 def mask(line: bytes) -> bytes:

@@ -16,6 +16,7 @@ MAXIMUM_LIVE_SECRETS = 5
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 # Stands for infinity in the database's driver, and comes back from it without an offset.
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # Hangul fillers and the empty Braille cell
 _KEY = re.compile(r"ang_(?:live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{16}", re.ASCII)
 # Bidirectional embeddings, overrides and isolates reorder the text around a name (Unicode Standard Annex 9).
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -98,7 +99,7 @@ def format_time(moment: datetime | None) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "CZ"
+    return unicodedata.category(character)[0] not in "CZ" and character not in _BLANK_LETTERS
 
 
 def _is_harmful(character: str) -> bool:

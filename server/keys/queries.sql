@@ -20,10 +20,14 @@ WHERE id = $1 AND developer_id = $2;
 
 -- name: lock_key
 -- Read one key of a developer and hold its row until the transaction ends, with the time at which it was held.
+WITH held AS MATERIALIZED (
+    SELECT id, developer_id, name, environment, scopes, key_prefix, created_at, expires_at, revoked_at, last_used_at
+    FROM api_keys
+    WHERE id = $1 AND developer_id = $2
+    FOR UPDATE
+)
 SELECT id, developer_id, name, environment, scopes, key_prefix, created_at, expires_at, revoked_at, last_used_at, clock() AS now
-FROM api_keys
-WHERE id = $1 AND developer_id = $2
-FOR UPDATE;
+FROM held;
 
 -- name: list_first_keys
 -- Read the newest keys of a developer.
@@ -103,9 +107,28 @@ SET key_id = $4, sealed = $5, pepper_version = $6
 WHERE developer_id = $1 AND method = $2 AND request_digest = $3;
 
 -- name: erase_sealed_answers
--- Erase the answers whose 10 minutes are over.
-UPDATE request_ids SET sealed = NULL WHERE sealed IS NOT NULL AND created_at <= clock() - interval '10 minutes';
+-- Erase some answers whose 10 minutes are over and count them.
+WITH erased AS (
+    UPDATE request_ids
+    SET sealed = NULL
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM request_ids
+        WHERE sealed IS NOT NULL AND created_at <= (SELECT clock() - interval '10 minutes')
+        LIMIT $1
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM erased;
 
 -- name: forget_requests
--- Drop request ids after 24 hours.
-DELETE FROM request_ids WHERE created_at <= clock() - interval '24 hours';
+-- Drop some request ids whose 24 hours are over and count them.
+WITH forgotten AS (
+    DELETE FROM request_ids
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM request_ids
+        WHERE created_at <= (SELECT clock() - interval '24 hours')
+        LIMIT $1
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM forgotten;

@@ -21,6 +21,8 @@ from server.postgres.pool import Connection, Database
 DEFAULT_PAGE_SIZE = 20
 _DRAWS = 3
 _MUTABLE = ("name", "expires_at")
+_MAXIMUM_PATHS = 16
+_SWEPT_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +213,9 @@ class KeyService:
         return await self._database.transaction(work)
 
     async def sweep(self) -> None:
-        """Erase the sealed answers and request ids whose time is over."""
-        await KeyStore(self._database).sweep_requests()
+        """Erase the sealed answers and request ids whose time is over, in small steps whatever has piled up."""
+        while await KeyStore(self._database).sweep_requests(_SWEPT_AT_ONCE):
+            pass
 
     async def _retire(self, store: KeyStore, key: ApiKey, now: datetime, *, at_once: bool) -> datetime:
         """Give the current secret of a held key its deadline, or end every secret at once, and return the deadline."""
@@ -270,10 +273,11 @@ def _checked_paths(wish: UpdateKey) -> Collection[str]:
             else [Violation("update_mask", f"names nothing to change: set one of {', '.join(_MUTABLE)}")]
         )
         return populated
+    allowed = f"only {' and '.join(_MUTABLE)}"
+    if len(wish.paths) > _MAXIMUM_PATHS:
+        raise InvalidRequest([Violation("update_mask", f"names too many fields: {allowed} can change")])
     unknown = [path for path in dict.fromkeys(wish.paths) if path not in _MUTABLE]
-    _refuse(
-        [Violation("update_mask", f"cannot change {path[:64]!r}: only {' and '.join(_MUTABLE)}") for path in unknown]
-    )
+    _refuse([Violation("update_mask", f"cannot change {path[:64]!a}: {allowed}") for path in unknown])
     return wish.paths
 
 

@@ -159,10 +159,11 @@ class KeyStore:
             _SQL["answer_request"], developer_id, method, request, key_id, sealed, pepper_version
         )
 
-    async def sweep_requests(self) -> None:
-        """Erase sealed answers after 10 minutes and drop request ids after 24 hours."""
-        await self._connection.execute(_SQL["erase_sealed_answers"])
-        await self._connection.execute(_SQL["forget_requests"])
+    async def sweep_requests(self, limit: int) -> int:
+        """Erase up to `limit` sealed answers after 10 minutes, drop as many request ids after 24 hours; count both."""
+        erased = await self._the_row("erase_sealed_answers", limit)
+        forgotten = await self._the_row("forget_requests", limit)
+        return int(erased["count"]) + int(forgotten["count"])
 
 
 def _key(row: Record) -> ApiKey:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -52,12 +53,13 @@ class AccessLog:
         finally:
             seconds = time.perf_counter() - started
             method = call.method if call.method in self._methods else "unknown"
-            self._measure(method, call.reason, seconds)
-            _log.info(
-                "call",
-                method=method,
-                outcome=call.reason,
-                milliseconds=round(seconds * 1000, 3),
-                call_id=call.id,
-                **call.labels,
-            )
+            with suppress(Exception):  # the answer stands, whatever becomes of its record
+                self._measure(method, call.reason, seconds)
+                _log.info(
+                    "call",
+                    method=method,
+                    outcome=call.reason,
+                    milliseconds=round(seconds * 1000, 3),
+                    call_id=call.id,
+                    **call.labels,
+                )

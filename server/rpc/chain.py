@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import grpc
 from grpc.aio import ServicerContext
 
-from server.errors import Unimplemented
+from server.errors import Overloaded, Unimplemented
 from server.rpc.call import Call, Interceptor, Proceed, bind_call, current_call
 
 # Quoted where evaluated: grpc's classes take type arguments only in their stubs.
@@ -22,6 +22,7 @@ _Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.R
 
 
 _FAREWELL_SECONDS = 0.2
+_MAXIMUM_STREAMS = 256  # health watches and reflection need no token, so anyone could open them without end
 
 
 class Chain(grpc.aio.ServerInterceptor):
@@ -76,6 +77,8 @@ class Chain(grpc.aio.ServerInterceptor):
         run = _to_its_end(behaviour)
 
         async def stream(request: Any, context: ServicerContext[Any, Any]) -> None:
+            if len(self._streams) >= _MAXIMUM_STREAMS:
+                raise Overloaded
             work = asyncio.create_task(run(request, context))
             self._streams.add(work)
             try:

@@ -23,6 +23,9 @@ _OPTIONS = (
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.so_reuseport", 0),  # else a second server on the port would silently share it
     ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.max_connection_idle_ms", 5 * 60_000),
+    ("grpc.max_connection_age_ms", 60 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 

@@ -5,7 +5,8 @@ parse, and because callers are authenticated before their bytes are looked at. I
 decodes itself when it is wanted.
 """
 
-from collections.abc import Awaitable, Callable
+import unicodedata
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import protovalidate
@@ -19,6 +20,7 @@ Encoded = bytes | Callable[[], RequestT]
 Handler = Callable[[RequestT, Any], Awaitable[Message]]
 
 _IDEMPOTENCY_HEADER = "Idempotency-Key"
+_THOROUGHLY_JUDGED_BYTES = 16 * 1024
 _validator = protovalidate.Validator()
 
 
@@ -26,15 +28,24 @@ def validated(
     request_type: type[RequestT], handler: Handler[RequestT]
 ) -> Callable[[Encoded[RequestT], Any], Awaitable[Message]]:
     """Wrap a handler so that it only gets messages that obey their `buf.validate` rules; else InvalidRequest."""
-    has_request_id = "request_id" in request_type.DESCRIPTOR.fields_by_name
+    fields = request_type.DESCRIPTOR.fields
+    texts = [field.name for field in fields if field.type == field.TYPE_STRING and not field.is_repeated]
+    has_request_id = "request_id" in texts
 
     async def handle(encoded: Encoded[RequestT], context: Any) -> Message:
         request = _parse(request_type, encoded)
+        _normalise(request, texts)
         renamed = _adopt_idempotency_key(request, current_call()) if has_request_id else {}
-        violations = _validator.collect_violations(request)
+        # The first fault of a huge request is enough: telling thousands would take seconds.
+        violations = _validator.collect_violations(request, fail_fast=request.ByteSize() > _THOROUGHLY_JUDGED_BYTES)
         if violations:
             raise InvalidRequest([_violation(violation, renamed) for violation in violations])
-        return await handler(request, context)
+        try:
+            return await handler(request, context)
+        except InvalidRequest as refusal:
+            if not renamed:
+                raise
+            raise InvalidRequest([_renamed(violation, renamed) for violation in refusal.violations]) from None
 
     return handle
 
@@ -47,6 +58,14 @@ def _parse(request_type: type[RequestT], encoded: Encoded[RequestT]) -> RequestT
     except DecodeError:
         sentence = f"is no {request_type.DESCRIPTOR.full_name} in the protobuf wire format"
         raise InvalidRequest([Violation("request", sentence)]) from None
+
+
+def _normalise(request: Any, texts: Sequence[str]) -> None:
+    """Bring text to NFC before it is measured: how a keyboard composes its letters is not the caller's concern."""
+    for field in texts:
+        text = getattr(request, field)
+        if not text.isascii():
+            setattr(request, field, unicodedata.normalize("NFC", text))
 
 
 def _adopt_idempotency_key(request: Any, call: Call) -> dict[str, str]:
@@ -74,4 +93,8 @@ def _violation(violation: protovalidate.Violation, renamed: dict[str, str]) -> V
         path += f".{element.field_name}" if path else element.field_name
         if element.subscript is not None and element.subscript.field == "index":
             path += f"[{element.subscript.value}]"
-    return Violation(renamed.get(path, path), violation.proto.message or "is not valid")
+    return _renamed(Violation(path, violation.proto.message or "is not valid"), renamed)
+
+
+def _renamed(violation: Violation, renamed: dict[str, str]) -> Violation:
+    return Violation(renamed.get(violation.field, violation.field), violation.description)

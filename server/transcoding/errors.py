@@ -51,6 +51,10 @@ class Reply(NamedTuple):
     body: bytes
 
 
+_TOLD = 5
+"""How many violations the message repeats."""
+
+
 class Details(NamedTuple):
     """The details of a gRPC status that HTTP has a place for. `retry_after` is in whole seconds, None if absent."""
 
@@ -83,6 +87,8 @@ class ErrorReplies:
         if known.retry_after is not None and all(name != b"retry-after" for name, _ in headers):
             headers = [*headers, (b"retry-after", str(known.retry_after).encode("ascii"))]
         violations = [(spelled(field), description) for field, description in known.violations]
+        if violations:
+            message = sentence(violations[:_TOLD])  # in the same words as the violations
         return self._reply(status, known.reason or self._code(code.name), message, violations, headers)
 
     def own(self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
@@ -145,7 +151,7 @@ def bad_request_details(violations: Sequence[tuple[str, str]], message: str) -> 
 
 def sentence(violations: Sequence[tuple[str, str]]) -> str:
     """Return violations as the one message of an error."""
-    return "; ".join(f"{field} {description}" for field, description in violations) or "The request is invalid."
+    return "; ".join(f"{field}: {description}" for field, description in violations) or "The request is invalid."
 
 
 def details_of(metadata: Sequence[tuple[str, str | bytes]]) -> bytes | None:

@@ -23,6 +23,12 @@ _PREFLIGHT: Final[tuple[Header, ...]] = (
 )
 
 
+def check_origins(origins: Sequence[str]) -> None:
+    """Check that all are exact origins. Raises ValueError, naming one that is not."""
+    if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
+        raise ValueError(f"not an origin such as https://portal.example.com: {wrong[0]}")
+
+
 class Cors:
     """Let browsers at the allowed `origins` read the answers of `app`; answer their preflights.
 
@@ -30,8 +36,7 @@ class Cors:
     """
 
     def __init__(self, app: App, origins: Sequence[str]) -> None:
-        if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
-            raise ValueError(f"not an origin such as https://portal.example.com: {', '.join(wrong)}")
+        check_origins(origins)
         self._app = app
         self._origins = frozenset(origin.encode() for origin in origins)
 

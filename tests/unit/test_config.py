@@ -1,10 +1,16 @@
 """Settings: every fault of the environment named at once, by variable, and never with the value."""
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from server.config import Address, Listen, Settings, read_environment
 from server.keys.model import Environment
@@ -161,8 +167,46 @@ def test_faults_of_every_sort_are_named_at_once(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("prefix", ["DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"])
 def test_tls_needs_both_a_certificate_and_a_key(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    assert _faults(monkeypatch, {f"{prefix}_CLIENT_CA": __file__}) == [f"{prefix}_CERT", f"{prefix}_KEY"]
-    assert _faults(monkeypatch, {f"{prefix}_CERT": __file__, f"{prefix}_KEY": __file__}) == []
+    named = [f"{prefix}_CERT", f"{prefix}_CLIENT_CA", f"{prefix}_KEY"]
+    assert _faults(monkeypatch, {f"{prefix}_CLIENT_CA": __file__}) == named
+
+
+def test_tls_files_must_be_what_they_are_named_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prefix = "DEVELOPER_GRPC_TLS"
+    certificate, key = _certificate(tmp_path)
+    good = {f"{prefix}_CERT": str(certificate), f"{prefix}_KEY": str(key), f"{prefix}_CLIENT_CA": str(certificate)}
+    assert _faults(monkeypatch, good) == []
+    assert _faults(monkeypatch, {**good, f"{prefix}_KEY": str(certificate)}) == [f"{prefix}_CERT, {prefix}_KEY"]
+    assert _faults(monkeypatch, {**good, f"{prefix}_CLIENT_CA": __file__}) == [f"{prefix}_CLIENT_CA"]
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("DEVELOPER_MANAGMENT_RATE", "MANAGEMENT_RATE"), ("DEVELOPER_OAUTH_ISUER", "OAUTH_ISSUER")],
+)
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch, variable: str, meant: str) -> None:
+    (fault,) = _read(monkeypatch, {variable: "1/1"}).faults
+    assert fault == f"{variable}: is no setting; did you mean DEVELOPER_{meant}?"
+
+
+def test_a_variable_of_somebody_elses_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _faults(monkeypatch, {"DEVELOPER_DIR": "/somewhere"}) == []
 
 
 def test_blank_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

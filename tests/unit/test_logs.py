@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO, TextIOWrapper
 from typing import Any
@@ -29,9 +31,15 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
     handlers, level = root.handlers, root.level
     root.handlers = []
     monkeypatch.setattr(sys, "stderr", stderr)
-    logs.configure()
+    writer = logs.configure()
     structlog.configure(cache_logger_on_first_use=False)
-    yield lambda: [json.loads(line) for line in buffer.getvalue().decode().splitlines()]
+
+    def written() -> list[dict[str, Any]]:
+        writer.close()
+        return [json.loads(line) for line in buffer.getvalue().decode().splitlines()]
+
+    yield written
+    writer.close()
     structlog.reset_defaults()
     root.handlers = handlers
     root.setLevel(level)
@@ -110,3 +118,51 @@ def test_a_secret_as_an_argument_prints_masked(lines: Callable[[], list[dict[str
     logging.getLogger("library").warning("%s %r %s", KEY, KEY, [Secret(KEY.reveal())])
     (line,) = lines()
     assert line["event"] == "[secret] [secret] [[secret]]"
+
+
+class StuckFile(BytesIO):
+    """A file whose reader has stopped reading, until the test lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def write(self, octets: Any) -> int:
+        self.reached.set()
+        self.go_on.wait(10)
+        return super().write(octets)
+
+
+def test_a_reader_that_stops_costs_lines_and_no_waiting() -> None:
+    file = StuckFile()
+    writer = logs.LogWriter(file, room=10)
+    writer.write(b"first\n")
+    assert file.reached.wait(10)
+
+    for _ in range(25):
+        writer.write(b"later\n")
+    file.go_on.set()
+    writer.close()
+
+    written = file.getvalue().splitlines()
+    assert written[:11] == [b"first"] + [b"later"] * 10
+    assert json.loads(written[11]) == {"event": "log_lines_lost", "lines": 15}
+
+
+def test_a_reader_that_is_gone_fails_nobody() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as pipe:
+        writer = logs.LogWriter(pipe)
+        writer.write(b"a line\n")
+        writer.close()
+
+
+def test_what_json_cannot_hold_is_logged_all_the_same(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    structlog.get_logger("server.x").info("odd", text="\ud800", table={1: 2})
+    assert lines()[0]["event"] == "odd"
+
+
+def test_a_level_of_a_librarys_own_is_no_fault(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    logging.getLogger("library").log(35, "between warning and error")
+    assert lines()[0]["level"] == "warning"

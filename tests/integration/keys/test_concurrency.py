@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -133,3 +134,22 @@ async def test_a_scan_sees_every_key_once_while_others_come_and_go(crowd: KeySer
         seen += [key.id for key in page]
     assert len(seen) == len(set(seen))
     assert there <= set(seen)
+
+
+async def test_a_rotation_that_waits_counts_its_time_from_the_end_of_the_wait(
+    crowd: KeyService, wide_database: Database, database: Database, alice: DeveloperId
+) -> None:
+    key = (await crowd.create(acting(alice), wish())).key
+    async with wide_database.connection() as holder:
+        await holder.execute("BEGIN")
+        await holder.execute("SELECT FROM api_keys WHERE id = $1 FOR UPDATE", key.id)
+        rotating = asyncio.create_task(crowd.rotate(acting(alice), rotation(key.id, expire_previous_now=True)))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not (await column(database, waiting))[0]:
+            await asyncio.sleep(0.01)
+        (released_at,) = await column(database, "SELECT clock()")
+        await holder.execute("ROLLBACK")
+        rotated = await rotating
+    assert isinstance(released_at, datetime)
+    assert rotated.previous_expires_at is not None
+    assert rotated.previous_expires_at >= released_at

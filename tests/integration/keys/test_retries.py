@@ -81,6 +81,21 @@ async def test_the_sweep_erases_answers_after_ten_minutes_and_ids_after_a_day(
     assert kept == [(2, 2), (2, 0), (2, 0), (0, 0)]
 
 
+async def test_the_sweep_catches_up_with_whatever_has_piled_up(
+    keys: KeyService, database: Database, alice: DeveloperId
+) -> None:
+    await database.execute(
+        "INSERT INTO request_ids (developer_id, method, request_digest, payload_digest, sealed, created_at)"
+        " SELECT $1, 'CreateApiKey', sha256(n::text::bytea), '', 'sealed', clock() - n * interval '1 minute'"
+        " FROM generate_series(0, 5999) AS n",
+        alice,
+    )
+    await keys.sweep()
+    sealed = await column(database, "SELECT sealed FROM request_ids")
+    assert len(sealed) == 24 * 60
+    assert len([each for each in sealed if each is not None]) == 10
+
+
 async def test_a_day_later_a_request_id_is_new_again(keys: KeyService, alice: DeveloperId, clock: Clock) -> None:
     request_id = str(uuid4())
     first = await keys.create(acting(alice), wish(request_id=request_id))

@@ -164,7 +164,7 @@ async def test_a_request_that_does_not_fit_is_invalid() -> None:
     assert response.status == 400
     assert response.json() == {
         "code": "INVALID_ARGUMENT",
-        "message": "aBool must be true or false; x is not a known field",
+        "message": "aBool: must be true or false; x: is not a known field",
         "violations": [
             {"field": "aBool", "description": "must be true or false"},
             {"field": "x", "description": "is not a known field"},
