@@ -24,7 +24,7 @@ _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.
 _MASK = b"[masked]"
 _ROOM = 20_000
 """How many lines may wait to be written, some 5 MB."""
-_GATHER_SECONDS = 0.02
+_GATHER_SECONDS = 0.05
 """How long the writer lets lines gather, so that a busy server pays for few writes."""
 
 
