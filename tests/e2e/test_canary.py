@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -22,18 +22,24 @@ from tests.service import serving
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[BytesIO]:
-    """Everything logged, at every level, as the real configuration writes it."""
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """What returns everything logged, at every level, as the real configuration writes it."""
     buffer = BytesIO()
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     root.handlers = []
     stderr = TextIOWrapper(buffer)  # held until the end: it closes the buffer when it goes
     monkeypatch.setattr(sys, "stderr", stderr)
-    logs.configure(logging.DEBUG)
+    writer = logs.configure(logging.DEBUG)
     root.setLevel(logging.DEBUG)
     structlog.configure(cache_logger_on_first_use=False)
-    yield buffer
+
+    def written() -> str:
+        writer.close(timeout=10)
+        return buffer.getvalue().decode()
+
+    yield written
+    writer.close()
     structlog.reset_defaults()
     root.handlers = handlers
     root.setLevel(level)
@@ -120,13 +126,15 @@ def _traces(flow: Flow) -> list[str]:
     return [*plain, *(text.encode().hex() for text in plain)]
 
 
-async def test_nothing_secret_is_left_behind(database_url: str, data_dir: Path, protocol: str, log: BytesIO) -> None:
+async def test_nothing_secret_is_left_behind(
+    database_url: str, data_dir: Path, protocol: str, log: Callable[[], str]
+) -> None:
     async with serving(database_url, data_dir) as service, client_of(service, protocol) as client:
         flow = Flow(client=client)
         await _use_everything(flow)
         async with httpx2.AsyncClient(base_url=f"http://{service.addresses.metrics}") as http:
             metrics = (await http.get("/metrics")).text
-    lines = log.getvalue().decode()
+    lines = log()
     places = {
         "log": lines,
         "errors": "\n".join(

@@ -35,7 +35,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
     structlog.configure(cache_logger_on_first_use=False)
 
     def written() -> list[dict[str, Any]]:
-        writer.close()
+        writer.close(timeout=10)
         return [json.loads(line) for line in buffer.getvalue().decode().splitlines()]
 
     yield written
