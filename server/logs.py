@@ -30,7 +30,8 @@ _GATHER_SECONDS = 0.05
 
 def configure(level: int = logging.INFO) -> "LogWriter":
     """Send every logger of the process through the same renderer, mask and writer."""
-    writer = LogWriter(sys.stderr.buffer)
+    # Unbuffered where possible: a stuck writer must not hold a lock that the end of the process waits for.
+    writer = LogWriter(getattr(sys.stderr.buffer, "raw", sys.stderr.buffer))
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -90,8 +91,11 @@ class LogWriter:
                 lines.append(b'{"event":"log_lines_lost","lines":%d}\n' % self._lost)
                 self._lost = 0
             with suppress(OSError, ValueError):  # nobody reads, or the file is closed: serving goes on
-                self._output.write(b"".join(lines))
-                self._output.flush()
+                self._write_all(memoryview(b"".join(lines)))
+
+    def _write_all(self, rest: memoryview) -> None:
+        while rest:
+            rest = rest[self._output.write(rest) or len(rest) :]  # None: a file that would block; the lines are lost
 
 
 def mask(line: bytes) -> bytes:
@@ -119,8 +123,8 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._write(record)
-        except Exception:
-            self.handleError(record)  # a library's odd log call must not fail the call that it serves
+        except Exception:  # an odd log call must not fail the call it serves; the default would print its arguments
+            structlog.get_logger("server.library").error("log_call_failed", logger=record.name)
 
     def _write(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger("server.library").bind(logger=record.name)
