@@ -82,7 +82,10 @@ def _dsn(text: str) -> str:
 
 
 def _origin(text: str) -> str:
-    check_origins([text])
+    try:
+        check_origins([text])
+    except ValueError:
+        raise ValueError("must be exact origins, e.g. https://portal.example.com") from None
     return text
 
 

@@ -267,11 +267,8 @@ def _checked_paths(wish: UpdateKey) -> Collection[str]:
     """Return the fields to change, the given ones or the populated ones."""
     if wish.paths is None:
         populated = [path for path in _MUTABLE if getattr(wish, path)]
-        _refuse(
-            []
-            if populated
-            else [Violation("update_mask", f"names nothing to change: set one of {', '.join(_MUTABLE)}")]
-        )
+        if not populated:
+            raise InvalidRequest([Violation("update_mask", f"names nothing to change: set {' or '.join(_MUTABLE)}")])
         return populated
     allowed = f"only {' and '.join(_MUTABLE)}"
     if len(wish.paths) > _MAXIMUM_PATHS:

@@ -60,8 +60,7 @@ async def test_every_line_of_the_readme_works(fresh: Installation, tmp_path: Pat
             script = script.replace(_DEFAULTS[name], getattr(server.addresses, name.lower()))
         work_tree = fresh.folder / "work"  # so that files the lines write do not land in ours
         work_tree.mkdir()
-        for path in ("Makefile", ".ci", ".venv", "server", "gen", "requirements.lock", "requirements-dev.lock"):
-            (work_tree / path).symlink_to(ROOT / path)
+        (work_tree / "Makefile").write_text(f"token:\n\t@$(MAKE) --no-print-directory -C '{ROOT}' token\n")
 
         pasted = await run_tool(
             "bash", "-c", script, seconds=60, cwd=work_tree, environment={"DEVELOPER_DATA_DIR": str(fresh.data_dir)}

@@ -121,6 +121,7 @@ def test_a_variable_sets_its_field(
         ("DEVELOPER_WORKERS", "hunter2"),
         ("DEVELOPER_GRPC_TLS_CERT", __file__),
         ("DEVELOPER_INTERNAL_GRPC_TLS_KEY", __file__),
+        ("DEVELOPER_CORS_ORIGINS", "https://portal.example.com,hunter2"),
         ("DEVELOPER_OAUTH_AUDIENCE", "hunter2"),
         ("DEVELOPER_OAUTH_JWKS_URL", "https://hunter2"),
     ],
