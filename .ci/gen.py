@@ -24,8 +24,8 @@ PROTO = ROOT / "proto"
 GEN = ROOT / "gen"
 IMAGE = "sdk.binpb"
 OPENAPI = "openapi/openapi.json"
-PUBLIC_SERVICES = ("sdk.developer.v1.DeveloperService",)
-IMPORTED_MODULES = ("google.api.annotations_pb2",)
+PUBLIC_SERVICES = ("sdk.developer.v1.DeveloperService", "sdk.usage.v1.UsageService")
+IMPORTED_MODULES = ("google.api.annotations_pb2", "google.rpc.status_pb2")
 
 
 def imported_descriptors() -> descriptor_pb2.FileDescriptorSet:

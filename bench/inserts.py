@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from tempfile import NamedTemporaryFile
@@ -37,7 +38,8 @@ async def inserts(setting: Setting) -> Sequence[Result]:
     await database.open()
     try:
         await database.execute(_TABLE)
-        developer_id = await _register(database)
+        await database.execute("UPDATE tiers SET max_keys = 2000000000")
+        developers = cycle([await _register(database, number) for number in range(_CLIENTS)])
         keys = KeyService(
             database, setting.peppers, default_environment=Environment.TEST, rotation_grace=timedelta(hours=1)
         )
@@ -47,7 +49,7 @@ async def inserts(setting: Setting) -> Sequence[Result]:
             await database.execute(statement, random.randrange(1_000_000_000))
 
         async def create() -> None:
-            await keys.create(Actor(developer_id=developer_id, call_id=new_call_id()), _CREATE)
+            await keys.create(Actor(developer_id=next(developers), call_id=new_call_id()), _CREATE)
 
         return await _in_turns(url, insert, create)
     finally:
@@ -114,9 +116,11 @@ def _program() -> Path:
     return find_binaries(None) / "pgbench"
 
 
-async def _register(database: Database) -> DeveloperId:
+async def _register(database: Database, number: int) -> DeveloperId:
     developer_id = new_developer_id()
     await database.execute(
-        "INSERT INTO developers (id, issuer, subject, created_at) VALUES ($1, 'bench', 'bench', clock())", developer_id
+        "INSERT INTO developers (id, issuer, subject, created_at) VALUES ($1, 'bench', $2, clock())",
+        developer_id,
+        f"bench {number}",
     )
     return developer_id

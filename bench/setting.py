@@ -21,7 +21,11 @@ from server.keys.secret import MINIMUM_PEPPER_BYTES, Peppers
 from server.postgres.embedded import EmbeddedPostgres
 from server.postgres.migrate import migrate
 
-_READY = re.compile(r"gRPC +(?P<grpc>\S+)\n.*REST +http://(?P<http>\S+) .*TOKEN=(?P<token>\S+)\n.*grpcurl", re.DOTALL)
+_READY = re.compile(
+    r"gRPC +(?P<grpc>\S+)\n +internal +(?P<internal>\S+)\n"
+    r".*REST +http://(?P<http>\S+) .*TOKEN=(?P<token>\S+)\n.*grpcurl",
+    re.DOTALL,
+)
 _ADDRESSES = ("GRPC", "INTERNAL_GRPC", "HTTP", "METRICS")
 _NO_LIMIT = "1000000/1"
 _SERVICE = "/sdk.developer.v1.DeveloperService/"
@@ -46,8 +50,10 @@ class Service:
 
     program: Program
     grpc: str
+    internal: str
     http: str
     bearer: dict[str, str]
+    service_token: dict[str, str]
     developer_id: DeveloperId
 
     async def connect(self, method: str, message: bytes) -> Http2Connection:
@@ -109,8 +115,15 @@ class Setting:
             caller.close()
             async with connection(database_url) as database:
                 developer_id = DeveloperId(await database.fetchval("SELECT id FROM developers"))
+            token = (self._folder / "service" / "internal-token").read_text().strip()
             yield Service(
-                program=running, grpc=found["grpc"], http=found["http"], bearer=bearer, developer_id=developer_id
+                program=running,
+                grpc=found["grpc"],
+                internal=found["internal"],
+                http=found["http"],
+                bearer=bearer,
+                service_token={"authorization": f"Bearer {token}"},
+                developer_id=developer_id,
             )
 
 

@@ -1,9 +1,7 @@
 """The composition root: the only module that knows every other. It builds, runs and takes down the parts."""
 
 import asyncio
-import base64
-import secrets
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,27 +10,40 @@ from typing import NamedTuple
 import grpc
 import orjson
 import structlog
+from envoyproxy.envoy.service.auth.v3 import external_auth_pb2
 from google.protobuf.descriptor import ServiceDescriptor
-from prometheus_client import CollectorRegistry, ProcessCollector
 from sdk.developer.v1 import developer_service_pb2
+from sdk.metering.v1 import metering_service_pb2
+from sdk.usage.v1 import usage_service_pb2
+from sdk.verification.v1 import verification_service_pb2
 
 from server.accounts.interceptor import DeveloperAuthorisation
 from server.accounts.service import AccountService
 from server.config import Address, Listen, Settings
+from server.engine import Engine, in_background, open_engine
 from server.errors import InvalidRequest, Kind, Violation
 from server.identity.interceptor import Authentication
 from server.identity.jwks import RemoteKeySet, StaticKeySet
 from server.identity.local_issuer import FIRST_PARTY_CLIENT, LocalIssuer
+from server.identity.service_tokens import CallerAuthentication
 from server.identity.tokens import TokenVerifier
 from server.keys.rpc import DeveloperService
-from server.keys.secret import MINIMUM_PEPPER_BYTES, Peppers
+from server.keys.secret import Peppers
 from server.keys.service import KeyService
+from server.keys.verifiers import Verifiers
 from server.limits.interceptor import TokenRateLimit
-from server.limits.service import SlidingWindow
-from server.postgres.embedded import EmbeddedPostgres
-from server.postgres.migrate import check, migrate
+from server.metering.ledger.rpc import AcquisitionRecorder
+from server.metering.ledger.service import StreamLedger
+from server.metering.reports import UsageReports
+from server.metering.rpc import MeteringService
 from server.postgres.pool import Database
-from server.private_file import PrivateFileError, read_or_create
+from server.provisions import (
+    LOCAL_AUDIENCE,
+    LOCAL_ISSUER,
+    build_internal_tokens,
+    build_peppers,
+    local_issuer,
+)
 from server.readiness import Readiness
 from server.rpc.access_log import AccessLog
 from server.rpc.call import Interceptor
@@ -46,27 +57,51 @@ from server.rpc.reflection import reflection_handlers
 from server.rpc.server import GrpcServer, Tls, service_handlers
 from server.rpc.status import DOMAIN
 from server.transcoding.app import Options, Transcoder
+from server.usage.rpc import UsageService
+from server.usage.service import LimitService
+from server.verification.envoy import Authorization
+from server.verification.rpc import VerificationRpc
+from server.verification.service import VerificationService
 from server.web.app import web_app
 from server.web.metrics import metrics_app
 from server.web.server import HttpServer
 
-LOCAL_ISSUER = "urn:sdk:developer:local-issuer"
-LOCAL_AUDIENCE = "urn:sdk:developer"
 PUBLIC_SERVICES: tuple[ServiceDescriptor, ...] = (
     developer_service_pb2.DESCRIPTOR.services_by_name["DeveloperService"],
+    usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"],
+)
+INTERNAL_SERVICES: tuple[ServiceDescriptor, ...] = (
+    verification_service_pb2.DESCRIPTOR.services_by_name["VerificationService"],
+    metering_service_pb2.DESCRIPTOR.services_by_name["MeteringService"],
+    external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"],
 )
 OPENAPI = Path(__file__).parent.parent / "gen" / "openapi" / "openapi.json"
 
 _METHODS = frozenset(
-    [f"/{service.full_name}/{method.name}" for service in PUBLIC_SERVICES for method in service.methods]
+    [
+        f"/{service.full_name}/{method.name}"
+        for service in (*PUBLIC_SERVICES, *INTERNAL_SERVICES)
+        for method in service.methods
+    ]
     + [f"/{HEALTH}/{method}" for method in ("Check", "Watch")]
     + [f"/{service}/ServerReflectionInfo" for service in REFLECTION]
 )
+_OPEN_SERVICES = (HEALTH, *REFLECTION)
+_QUIET_METHODS = frozenset(  # asked for every call that partners make
+    [
+        "/sdk.verification.v1.VerificationService/VerifyApiKey",
+        "/sdk.verification.v1.VerificationService/BatchVerifyApiKeys",
+        "/envoy.service.auth.v3.Authorization/Check",
+    ]
+)
 _MAXIMUM_CALLS = 512
+_INTERNAL_CALLS = 1000  # at a time on one connection: services and proxies have few connections, and are trusted
 _DRAIN_SECONDS = 4.0
 _SWEEP_SECONDS = 60.0
 
 _log = structlog.get_logger("server.app")
+
+Handlers = Mapping[str, grpc.GenericRpcHandler]
 
 
 class Addresses(NamedTuple):
@@ -75,26 +110,8 @@ class Addresses(NamedTuple):
     grpc: str
     internal_grpc: str
     http: str
-    metrics: str
-
-
-def local_issuer(settings: Settings) -> LocalIssuer:
-    """Open the development issuer, whose key is made on the first use."""
-    return LocalIssuer.open(settings.data_dir, issuer=LOCAL_ISSUER, audience=LOCAL_AUDIENCE)
-
-
-def build_peppers(settings: Settings) -> Peppers:
-    """Take the configured peppers or, in development, the one in the data directory, drawn on the first start."""
-    if settings.key_peppers is not None:
-        return settings.key_peppers
-    path = settings.data_dir / "pepper"
-    drawn = read_or_create(path, lambda: b"1:" + base64.b64encode(secrets.token_bytes(MINIMUM_PEPPER_BYTES)))
-    try:
-        return Peppers.parse(drawn.decode(errors="replace").strip())
-    except ValueError as error:
-        raise PrivateFileError(
-            f"{path} holds no peppers: {error}. Restore it: no key can be verified without"
-        ) from None
+    metrics: str = ""
+    """Empty for one of several workers, whose metrics their parent shows."""
 
 
 def build_verifier(settings: Settings, issuer: LocalIssuer | None) -> tuple[TokenVerifier, RemoteKeySet | StaticKeySet]:
@@ -114,22 +131,32 @@ def build_verifier(settings: Settings, issuer: LocalIssuer | None) -> tuple[Toke
     return verifier, remote
 
 
-def build_chains(
-    settings: Settings, database: Database, verifier: TokenVerifier, registry: CollectorRegistry, realm: str
-) -> tuple[Chain, Chain]:
-    """Put the links around every call in the order of docs/architecture.md: the public port's, the internal port's."""
-    accounts = AccountService(database, auto_register=settings.registers_automatically)
-    outer: list[Interceptor] = [AccessLog(registry, _METHODS), map_errors]
+def build_public_chain(
+    settings: Settings, engine: Engine, verifier: TokenVerifier, log: AccessLog, realm: str
+) -> Chain:
+    """Put the links around every management call in the order of docs/architecture.md."""
+    accounts = AccountService(engine.databases.main, auto_register=settings.registers_automatically)
     inner: list[Interceptor] = [
         ConcurrencyLimit(_MAXIMUM_CALLS),  # not around health and reflection, whose streams anyone may hold open
         Authentication(verifier.verify, realm),
-        TokenRateLimit(SlidingWindow(settings.management_rate)),
+        TokenRateLimit(engine.limiter, settings.management_rate),
         DeveloperAuthorisation(accounts),
     ]
-    open_services = [HEALTH, *REFLECTION]
-    return (
-        Chain(outer=outer, inner=inner, open_services=open_services),
-        Chain(outer=outer, inner=[], open_services=open_services),
+    return Chain(outer=[log, map_errors], inner=inner, open_services=_OPEN_SERVICES)
+
+
+def build_internal_chain(settings: Settings, log: AccessLog) -> Chain:
+    """Put the links around every call of an internal service."""
+    callers = CallerAuthentication(
+        build_internal_tokens(settings),
+        mutual_tls=settings.internal_grpc_tls_client_ca is not None,
+        open_services=_OPEN_SERVICES,
+    )
+    return Chain(
+        outer=[log, map_errors, callers],
+        inner=[ConcurrencyLimit(_MAXIMUM_CALLS)],
+        open_services=_OPEN_SERVICES,
+        names_successes=False,
     )
 
 
@@ -159,39 +186,14 @@ def openapi_document(public_url: str) -> bytes:
     return orjson.dumps(document)
 
 
-@asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[tuple[Database, Database]]:
-    """Open the configured database, or start the embedded one and bring it up to date; close both in the end.
-
-    The second pool is one connection for probes, so that a busy service does not look like a dead database.
-
-    Raises:
-        SchemaError: the configured database's schema is not that of this code.
-        Unavailable: the database cannot be reached.
-    """
-    async with AsyncExitStack() as stack:
-        dsn = settings.database_url
-        if dsn is None:
-            embedded = EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=settings.pg_bin)
-            dsn = await embedded.start()
-            stack.push_async_callback(embedded.stop)
-            await migrate(dsn)
-        pooled = settings.database_pooler == "transaction"
-        database, probe = Database(dsn, transaction_pooler=pooled), Database(dsn, size=1, transaction_pooler=pooled)
-        for pool in (database, probe):
-            await pool.open()
-            stack.push_async_callback(pool.close)
-        await check(database)
-        yield database, probe
-
-
-def build_keys(settings: Settings, database: Database, peppers: Peppers) -> KeyService:
+def build_keys(settings: Settings, database: Database, peppers: Peppers, verifiers: Verifiers) -> KeyService:
     """Make the key service with this installation's rules."""
     return KeyService(
         database,
         peppers,
         default_environment=settings.default_environment,
         rotation_grace=timedelta(seconds=settings.rotation_grace_seconds),
+        verifiers=verifiers,
     )
 
 
@@ -200,52 +202,78 @@ def build_tls(certificate: Path | None, key: Path | None, client_ca: Path | None
     return Tls(certificate=certificate, key=key, client_ca=client_ca) if certificate and key else None
 
 
+def build_public_handlers(engine: Engine, keys: KeyService) -> Handlers:
+    """Make the handlers of the public services, by the services' names."""
+    reports, limits = UsageReports(engine.databases.main), LimitService(engine.databases.main, engine.limiter)
+    servicers = DeveloperService(keys), UsageService(reports, limits)
+    return dict(zip(_names(PUBLIC_SERVICES), map(service_handlers, PUBLIC_SERVICES, servicers), strict=True))
+
+
+def build_internal_handlers(engine: Engine) -> Handlers:
+    """Make the handlers of the internal services, by the services' names."""
+    main = engine.databases.main
+    verification = VerificationService(engine.cache, engine.limiter, engine.counters, engine.registry)
+    metering = MeteringService(UsageReports(main), AcquisitionRecorder(StreamLedger(engine.databases.ledger)))
+    servicers = VerificationRpc(verification), metering, Authorization(verification)
+    return dict(zip(_names(INTERNAL_SERVICES), map(service_handlers, INTERNAL_SERVICES, servicers), strict=True))
+
+
 def build_public_grpc(
-    settings: Settings, address: Address, chain: Chain, handlers: Sequence[grpc.GenericRpcHandler], health: Health
+    settings: Settings, address: Address, chain: Chain, handlers: Handlers, health: Health
 ) -> GrpcServer:
     """Make the gRPC server for developers: our services, health and reflection."""
     tls = build_tls(settings.grpc_tls_cert, settings.grpc_tls_key, settings.grpc_tls_client_ca)
-    shown = [*(service.full_name for service in PUBLIC_SERVICES), HEALTH]
-    handlers = [*handlers, health.handlers(), *reflection_handlers(shown)]
-    return GrpcServer(chain, handlers, address.host, address.port, tls)
+    shown = [*handlers.values(), health.handlers(), *reflection_handlers([*handlers, HEALTH])]
+    return GrpcServer(chain, shown, address.host, address.port, tls, reuse_port=settings.shares_ports)
 
 
-def build_internal_grpc(settings: Settings, address: Address, chain: Chain, health: Health) -> GrpcServer:
-    """Make the gRPC server for internal services: health and reflection, until verification and metering come."""
+def build_internal_grpc(
+    settings: Settings, address: Address, engine: Engine, log: AccessLog, health: Health
+) -> GrpcServer:
+    """Make the gRPC server for internal services and proxies: verification, metering, health and reflection."""
     tls = build_tls(
         settings.internal_grpc_tls_cert, settings.internal_grpc_tls_key, settings.internal_grpc_tls_client_ca
     )
-    handlers = [health.handlers(), *reflection_handlers([HEALTH])]
-    return GrpcServer(chain, handlers, address.host, address.port, tls)
+    handlers = build_internal_handlers(engine)
+    return GrpcServer(
+        build_internal_chain(settings, log),
+        [*handlers.values(), health.handlers(), *reflection_handlers([*handlers, HEALTH])],
+        address.host,
+        address.port,
+        tls,
+        reuse_port=settings.shares_ports,
+        calls_per_connection=_INTERNAL_CALLS,
+    )
 
 
 @asynccontextmanager
 async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses]:
     """Run the whole service; on leaving, drain calls in flight for some seconds and take everything down.
 
+    With more than one worker this is one of them (`workers.py`): it shares its ports and shows no metrics.
+
     Raises:
         OSError: an address cannot be listened on.
         PrivateFileError: a secret of the data directory cannot be used.
-        SchemaError, Unavailable: as `open_database`.
+        SchemaError, Unavailable: as `open_databases`.
     """
     async with AsyncExitStack() as stack:
-        peppers = build_peppers(settings)
         issuer = local_issuer(settings) if settings.uses_local_issuer else None
         verifier, signing_keys = build_verifier(settings, issuer)
         signing_keys.start()
         stack.push_async_callback(signing_keys.close)
-        database, probe = await stack.enter_async_context(open_database(settings))
-        keys = build_keys(settings, database, peppers)
+        peppers = build_peppers(settings)
+        engine = await stack.enter_async_context(open_engine(settings, peppers))
+        keys = build_keys(settings, engine.databases.main, peppers, engine.replicas)
 
-        registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
         public_url = settings.public_url or f"http://{listen.http_address}"
-        chain, internal_chain = build_chains(settings, database, verifier, registry, public_url)
-        handlers = [service_handlers(service, DeveloperService(keys)) for service in PUBLIC_SERVICES]
-        health = Health([service.full_name for service in PUBLIC_SERVICES])
-        readiness = build_readiness(probe, signing_keys, health)
+        log = AccessLog(engine.registry, _METHODS, _QUIET_METHODS)
+        chain = build_public_chain(settings, engine, verifier, log, public_url)
+        handlers = build_public_handlers(engine, keys)
+        health = Health(_names((*PUBLIC_SERVICES, *INTERNAL_SERVICES)))
+        readiness = build_readiness(engine.databases.probe, signing_keys, health)
         web = web_app(
-            build_transcoder(handlers, chain),
+            build_transcoder([*handlers.values()], chain),
             ready=readiness.snapshot,
             openapi=openapi_document(public_url),
             jwks=issuer.jwks() if issuer else None,
@@ -254,13 +282,15 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
         )
         servers: list[GrpcServer | HttpServer] = [
             build_public_grpc(settings, listen.grpc_address, chain, handlers, health),
-            build_internal_grpc(settings, listen.internal_grpc_address, internal_chain, health),
-            HttpServer(web, listen.http_address.host, listen.http_address.port),
-            HttpServer(metrics_app(registry), listen.metrics_address.host, listen.metrics_address.port),
+            build_internal_grpc(settings, listen.internal_grpc_address, engine, log, health),
+            HttpServer(web, listen.http_address.host, listen.http_address.port, reuse_port=settings.shares_ports),
         ]
+        if not settings.shares_ports:
+            metrics = metrics_app(engine.registry)
+            servers.append(HttpServer(metrics, listen.metrics_address.host, listen.metrics_address.port))
         await readiness.probe()
         await stack.enter_async_context(_serving(servers, readiness))
-        await stack.enter_async_context(_in_background(readiness.watch(), _sweep(keys)))
+        await stack.enter_async_context(in_background(readiness.watch(), _sweep(keys)))
         yield Addresses(*(server.address for server in servers))
 
 
@@ -285,16 +315,8 @@ async def _serving(servers: Sequence[GrpcServer | HttpServer], readiness: Readin
         await asyncio.gather(*(server.stop(_DRAIN_SECONDS) for server in servers))
 
 
-@asynccontextmanager
-async def _in_background(*work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Run endless work beside the block and cancel it on leaving."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _names(services: Sequence[ServiceDescriptor]) -> list[str]:
+    return [service.full_name for service in services]
 
 
 async def _sweep(keys: KeyService) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
@@ -12,13 +11,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 import uvloop
 
-from server import logs
-from server.app import Addresses, local_issuer, running
-from server.config import Address, Listen, Settings, read_environment
+from server import logs, ports
+from server.app import Addresses, running
+from server.config import Listen, Settings, read_environment
 from server.errors import Error
 from server.postgres.cluster import EmbeddedPostgresError
 from server.postgres.migrate import SchemaError, migrate
 from server.private_file import PrivateFileError
+from server.provisions import local_issuer
+from server.workers import READY, WorkersError, enlist, supervising
 
 app = typer.Typer(
     help="The developer platform core: API keys over gRPC and REST.",
@@ -27,7 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_EXPECTED = (SchemaError, PrivateFileError, EmbeddedPostgresError, Error, OSError, ValueError)
+_EXPECTED = (SchemaError, PrivateFileError, EmbeddedPostgresError, WorkersError, Error, OSError, ValueError)
+_WORKER = (sys.executable, "-m", "server", "worker")
 
 
 @app.command()
@@ -36,6 +38,15 @@ def serve() -> None:
     settings, listen = _settings(check_ports=True)
     logs.configure()
     _run(_serve(settings, listen))
+
+
+@app.command(hidden=True)
+def worker(number: int, parent: int) -> None:
+    """Serve as one of the processes that `serve` starts when there are to be several."""
+    settings, listen = _settings()
+    logs.configure()
+    enlist(number, parent)
+    _run(_serve_as_worker(settings, listen))
 
 
 @app.command(name="migrate")
@@ -71,20 +82,37 @@ def check_config() -> None:
     print(f"environment    {settings.default_environment.value}")
     print(f"registration   {'by the first call' if settings.registers_automatically else 'beforehand'}")
     print(f"rate           {settings.management_rate.requests} calls in {settings.management_rate.seconds} s per token")
+    print(f"limits         {'shared' if settings.valkey_url else 'of each server alone'}")
+    print(f"workers        {settings.workers}")
     for name, address in listen:
         print(f"{name.removesuffix('_address'):14} {address}")
 
 
 async def _serve(settings: Settings, listen: Listen) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _asked_to_stop()
     if settings.database_url is None and not settings.data_dir.exists():
         _say("First start: making a database, a signing key and a pepper. This takes a few seconds.")
-    async with running(settings, listen) as addresses:
+    several = settings.workers > 1
+    service = supervising(settings, listen, _WORKER, os.environ) if several else running(settings, listen)
+    async with service as addresses:
         _say(_welcome(settings, addresses))
         await stop.wait()
         _say("Stopping: calls in flight may finish.")
+
+
+async def _serve_as_worker(settings: Settings, listen: Listen) -> None:
+    stop = _asked_to_stop()
+    async with running(settings, listen):
+        _say(READY)
+        await stop.wait()
+
+
+def _asked_to_stop() -> asyncio.Event:
+    """Return what is set by a signal to end."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 def _welcome(settings: Settings, addresses: Addresses) -> str:
@@ -135,24 +163,10 @@ def _taken_ports(listen: Listen) -> list[str]:
     with ExitStack() as probes:
         for name, address in listen:
             try:
-                probes.enter_context(_bound(address))
+                probes.enter_context(ports.listen_alone(address.host, address.port))
             except OSError as error:
                 faults.append(f"DEVELOPER_{name.upper()}: cannot listen on {address}: {error.strerror}")
     return faults
-
-
-def _bound(address: Address) -> socket.socket:
-    found = socket.getaddrinfo(address.host.strip("[]"), address.port, type=socket.SOCK_STREAM)
-    family, kind, _, _, place = found[0]
-    probe = socket.socket(family, kind)
-    try:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(place)
-        probe.listen(1)
-    except OSError:
-        probe.close()
-        raise
-    return probe
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:

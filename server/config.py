@@ -13,9 +13,11 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.identity.discovery import check_issuer_url, check_url
+from server.identity.service_tokens import ServiceTokens
 from server.keys.model import Environment
 from server.keys.secret import Peppers
 from server.limits.model import Rate
+from server.limits.script import WindowScript
 from server.web.cors import check_origins
 
 MAXIMUM_GRACE_SECONDS = 30 * 24 * 3600
@@ -81,6 +83,19 @@ def _dsn(text: str) -> str:
     return text.strip()
 
 
+def _valkey_url(text: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        known = bool(place) and parts.scheme in ("valkey", "valkeys", "redis", "rediss", "unix") and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("must be a URL such as valkey://user:password@host:6379/0 or unix:///run/valkey.sock")
+    WindowScript(text.strip())  # the client's own judgement
+    return text.strip()
+
+
 def _origin(text: str) -> str:
     try:
         check_origins([text])
@@ -99,6 +114,7 @@ def _network(text: str) -> Network:
 ListenAddress = Annotated[Address, NoDecode, _read_with(Address.parse)]
 Url = Annotated[str, _read_with(_url)]
 Dsn = Annotated[str, _read_with(_dsn)]
+ValkeyUrl = Annotated[str, _read_with(_valkey_url)]
 
 
 class _FromEnvironment(BaseSettings):
@@ -152,15 +168,22 @@ class Settings(_FromEnvironment):
     internal_grpc_tls_cert: Path | None = None
     internal_grpc_tls_key: Path | None = None
     internal_grpc_tls_client_ca: Path | None = None
+    internal_tokens: Annotated[ServiceTokens | None, NoDecode, _read_with(ServiceTokens.parse)] = None
     public_url: Url | None = None
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, _parse_list(_network)] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode, _parse_list(_origin)] = ()
     workers: int = Field(1, ge=1)
+    valkey_url: ValkeyUrl | None = Field(None, repr=False)
 
     @property
     def uses_local_issuer(self) -> bool:
         """Whether tokens come from the development issuer, which turns the development defaults on."""
         return self.oauth_issuer is None
+
+    @property
+    def shares_ports(self) -> bool:
+        """Whether several processes serve on the same ports."""
+        return self.workers > 1
 
     @property
     def default_environment(self) -> Environment:
@@ -215,13 +238,13 @@ def _faults_between(present: Mapping[str, str]) -> list[str]:
     else:
         needless = ("DEVELOPER_OAUTH_AUDIENCE", "DEVELOPER_OAUTH_JWKS_URL")
         faults += [f"{name}: has no meaning without DEVELOPER_OAUTH_ISSUER" for name in needless if name in present]
+    if present.get("DATABASE_POOLER") == "transaction" and "DATABASE_DIRECT_URL" not in present:
+        faults.append("DATABASE_DIRECT_URL: must be set when DATABASE_POOLER is: a pooler forgets who listens")
     for prefix in ("DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"):
         faults += _tls_faults(prefix, present)
-    if "DEVELOPER_VALKEY_URL" in present:
-        faults.append("DEVELOPER_VALKEY_URL: limits cannot be shared between processes yet")
+    if present.get("DEVELOPER_WORKERS", "1") != "1" and "DEVELOPER_VALKEY_URL" not in present:
+        faults.append("DEVELOPER_WORKERS: more than 1 needs DEVELOPER_VALKEY_URL: workers must share their limits")
     faults += _misspelt(present)
-    if present.get("DEVELOPER_WORKERS", "1") != "1":
-        faults.append("DEVELOPER_WORKERS: must be 1: limits cannot be shared between processes yet")
     return faults
 
 

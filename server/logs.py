@@ -4,10 +4,12 @@ import atexit
 import json
 import logging
 import re
+import select
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -91,11 +93,24 @@ class LogWriter:
                 lines.append(b'{"event":"log_lines_lost","lines":%d}\n' % self._lost)
                 self._lost = 0
             with suppress(OSError, ValueError):  # nobody reads, or the file is closed: serving goes on
-                self._write_all(memoryview(b"".join(lines)))
+                for piece in _pieces(lines):
+                    self._write_all(memoryview(piece))
 
     def _write_all(self, rest: memoryview) -> None:
         while rest:
             rest = rest[self._output.write(rest) or len(rest) :]  # None: a file that would block; the lines are lost
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Join lines into pieces that a pipe shared by several processes takes whole, as far as single lines allow."""
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > select.PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line
+    if piece:
+        yield piece
 
 
 def mask(line: bytes) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-pytest_plugins = ["tests.database", "tests.service"]
+pytest_plugins = ["tests.database", "tests.service", "tests.valkey"]
 
 
 def pytest_asyncio_loop_factories(

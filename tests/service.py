@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from server.app import Addresses, local_issuer, running
+from server.app import Addresses, running
 from server.config import Address, Listen, Settings
+from server.provisions import local_issuer
 
 ANYWHERE = Address("127.0.0.1", 0)
 

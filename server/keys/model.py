@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 
 from server.errors import Violation
@@ -12,10 +12,6 @@ from server.ids import DeveloperId, KeyId
 MAXIMUM_NAME_LENGTH = 100
 MAXIMUM_LIVE_SECRETS = 5
 
-# RFC 3339 section 5.6, upper or lower case T and Z, an offset always present.
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
-# Stands for infinity in the database's driver, and comes back from it without an offset.
-_END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # Hangul fillers and the empty Braille cell
 _KEY = re.compile(r"ang_(?:live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{16}", re.ASCII)
 # Bidirectional embeddings, overrides and isolates reorder the text around a name (Unicode Standard Annex 9).
@@ -73,29 +69,6 @@ def normalise_name(text: str) -> tuple[str, Violation | None]:
     if _KEY.search(name):
         return name, Violation("name", "must not contain an API key: a name is stored and shown")
     return name, None
-
-
-def parse_time(text: str, field: str) -> tuple[datetime | None, Violation | None]:
-    """Read an RFC 3339 time with any offset as UTC, to the microsecond; empty text is None."""
-    if not text:
-        return None, None
-    fault = Violation(field, "must be an RFC 3339 time with an offset, e.g. 2030-01-31T12:00:00Z")
-    match = _RFC3339.fullmatch(text)
-    if match is None:
-        return None, fault
-    seconds, fraction, offset = match.groups("")
-    try:
-        moment = datetime.fromisoformat(f"{seconds}{fraction[:7]}{offset}".upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None, fault
-    return (moment, None) if moment < _END_OF_TIME else (None, Violation(field, "must be before the end of year 9999"))
-
-
-def format_time(moment: datetime | None) -> str:
-    """Write a time as RFC 3339 in UTC with microseconds; None is empty text."""
-    return (
-        "" if moment is None else f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-    )
 
 
 def _is_visible(character: str) -> bool:

@@ -1,3 +1,20 @@
+-- name: hold_developer
+-- Hold the row of a developer until the transaction ends and read how many live keys its tier allows.
+SELECT tiers.max_keys
+FROM developers
+JOIN tiers ON tiers.name = developers.tier
+WHERE developers.id = $1
+FOR NO KEY UPDATE OF developers;
+
+-- name: count_live_keys
+-- Count the live keys of a developer up to a limit; a statement of its own, to see what was added until the row was held.
+SELECT count(*)
+FROM (
+    SELECT FROM api_keys
+    WHERE developer_id = $1 AND revoked_at IS NULL AND coalesce(expires_at, 'infinity') > (SELECT clock())
+    LIMIT $2
+) AS live;
+
 -- name: create_key
 -- Add a key and its first secret, unless the wished expiry has passed already: then nothing is added and no row comes back.
 WITH key AS (
@@ -73,8 +90,10 @@ UPDATE api_key_secrets SET expires_at = $2 WHERE key_id = $1 AND expires_at IS N
 UPDATE api_key_secrets SET expires_at = $2 WHERE key_id = $1 AND (expires_at IS NULL OR expires_at > $2);
 
 -- name: add_secret
--- Add the next secret version to a held key and show its prefix on the key.
-WITH secret AS (
+-- Add the next secret version to a held key, in place of the current one, and show its prefix on the key.
+WITH retired AS (
+    UPDATE api_key_secrets SET retired_at = $5 WHERE key_id = $1 AND retired_at IS NULL
+), secret AS (
     INSERT INTO api_key_secrets (key_prefix, key_id, version, digest, pepper_version, created_at)
     SELECT $2, $1, max(version) + 1, $3, $4, $5 FROM api_key_secrets WHERE key_id = $1
     RETURNING key_id, key_prefix, version

@@ -21,9 +21,10 @@ from sdk.developer.v1.developer_service_pb2 import (
 
 from server.audit.store import Actor
 from server.identity.principal import current_principal
-from server.keys.model import ApiKey, Environment, Status, format_time
+from server.keys.model import ApiKey, Environment, Status
 from server.keys.service import CreateKey, KeyService, RotateKey, UpdateKey
 from server.rpc.call import current_call
+from server.times import format_time
 
 Context = ServicerContext[Any, Any]
 
@@ -93,7 +94,7 @@ class DeveloperService(developer_service_pb2_grpc.DeveloperServiceServicer):
 
     async def RevokeApiKey(self, request: RevokeApiKeyRequest, context: Context) -> RevokeApiKeyResponse:
         """Kill a key."""
-        key = await self._keys.revoke(_actor(), request.id)
+        key = await self._keys.revoke(_actor(), request.id, wait=request.wait)
         return RevokeApiKeyResponse(api_key=_message(key))
 
 

@@ -107,6 +107,9 @@ class Peppers:
                 raise ValueError(f"entry {position} is not valid base64") from None
         return cls(versions)
 
+    def __contains__(self, version: int) -> bool:
+        return version in self._versions
+
     def digest(self, secret: Secret, version: int) -> bytes:
         """Compute HMAC-SHA-256 of the whole key under one pepper: 32 bytes, what the database stores."""
         return hmac.digest(self._versions[version], secret.reveal().encode(), "sha256")

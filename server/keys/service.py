@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from server.audit.store import Action, Actor, record
 from server.errors import Conflict, InvalidRequest, NotFound, Violation
 from server.ids import DeveloperId, KeyId, find_key_id, new_key_id
-from server.keys.model import MAXIMUM_LIVE_SECRETS, ApiKey, Environment, Status, normalise_name, parse_time
+from server.keys.model import MAXIMUM_LIVE_SECRETS, ApiKey, Environment, Status, normalise_name
 from server.keys.paging import PageTokens
 from server.keys.replay import Issued, Request, once
 from server.keys.secret import Peppers, Secret, draw, prefix_of
 from server.keys.store import SECRET_PREFIX_CONSTRAINT, KeyStore, NewKey, StoredSecret
+from server.keys.verifiers import NoVerifiers, Verifiers
 from server.postgres.errors import ConstraintViolation
 from server.postgres.pool import Connection, Database
+from server.times import parse_time
 
 DEFAULT_PAGE_SIZE = 20
 _DRAWS = 3
@@ -59,20 +61,28 @@ class KeyService:
     """Manages the keys of developers."""
 
     def __init__(
-        self, database: Database, peppers: Peppers, *, default_environment: Environment, rotation_grace: timedelta
+        self,
+        database: Database,
+        peppers: Peppers,
+        *,
+        default_environment: Environment,
+        rotation_grace: timedelta,
+        verifiers: Verifiers | None = None,
     ) -> None:
         self._database = database
         self._peppers = peppers
         self._page_tokens = PageTokens(peppers)
         self._default_environment = default_environment
         self._rotation_grace = rotation_grace
+        self._verifiers = verifiers or NoVerifiers()
 
     async def create(self, actor: Actor, wish: CreateKey) -> Issued:
         """Make a key.
 
         Raises:
             InvalidRequest: a field is at fault, or the request id was used for a different request.
-            Conflict: the request id was answered more than 10 minutes ago.
+            Conflict: the developer has as many live keys as the tier allows, or the request id was answered more than
+                10 minutes ago.
         """
         name, name_fault = normalise_name(wish.name)
         expires_at, expiry_fault = parse_time(wish.expires_at, "expires_at")
@@ -89,6 +99,7 @@ class KeyService:
             return await once(store, self._peppers, actor, request, lambda: add(connection, store))
 
         async def add(connection: Connection, store: KeyStore) -> Issued:
+            await _refuse_another_key(store, actor.developer_id)
             secret = draw(environment)
             new = NewKey(
                 id=new_key_id(),
@@ -158,7 +169,9 @@ class KeyService:
             await record(connection, actor, Action.KEY_UPDATED, after.id, _changes(before, after))
             return after
 
-        return await self._database.transaction(work)
+        changed = await self._database.transaction(work)
+        self._verifiers.forget(changed.id)
+        return changed
 
     async def rotate(self, actor: Actor, wish: RotateKey) -> Issued:
         """Give a key a new secret; the previous one ends after the grace period, or at the key's expiry, or at once.
@@ -188,10 +201,12 @@ class KeyService:
             await record(connection, actor, Action.KEY_ROTATED, after.id, details)
             return Issued(key=after, secret=secret, previous_expires_at=deadline)
 
-        return await self._redrawing(work)
+        issued = await self._redrawing(work)
+        self._verifiers.forget(issued.key.id)
+        return issued
 
-    async def revoke(self, actor: Actor, key_id: str) -> ApiKey:
-        """Kill a key and all its secrets, for ever.
+    async def revoke(self, actor: Actor, key_id: str, *, wait: bool = False) -> ApiKey:
+        """Kill a key and all its secrets, for ever; with `wait`, return only when no server can accept it any more.
 
         Raises:
             NotFound: this developer has no such key.
@@ -201,16 +216,24 @@ class KeyService:
         if known is None:
             raise _no_such_key()
 
-        async def work(connection: Connection) -> ApiKey:
-            store = KeyStore(connection)
-            key = await store.revoke(actor.developer_id, known)
-            if key is None:
-                _refuse_revoked(await _found(store, actor.developer_id, known))
-                raise _no_such_key()
-            await record(connection, actor, Action.KEY_REVOKED, key.id, {"key_prefix": key.key_prefix})
-            return key
+        async with self._verifiers.waiting() as confirmation:
 
-        return await self._database.transaction(work)
+            async def work(connection: Connection) -> ApiKey:
+                store = KeyStore(connection)
+                key = await store.revoke(actor.developer_id, known)
+                if key is None:
+                    _refuse_revoked(await _found(store, actor.developer_id, known))
+                    raise _no_such_key()
+                await record(connection, actor, Action.KEY_REVOKED, key.id, {"key_prefix": key.key_prefix})
+                if wait:
+                    await confirmation.ask(connection)
+                return key
+
+            revoked = await self._database.transaction(work)
+            self._verifiers.forget(revoked.id)
+            if wait:
+                await confirmation.everywhere()
+            return revoked
 
     async def sweep(self) -> None:
         """Erase the sealed answers and request ids whose time is over, in small steps whatever has piled up."""
@@ -261,6 +284,13 @@ async def _found(store: KeyStore, developer_id: DeveloperId, key_id: KeyId) -> A
     if key is None:
         raise _no_such_key()
     return key
+
+
+async def _refuse_another_key(store: KeyStore, developer_id: DeveloperId) -> None:
+    """Refuse a new key beyond the tier's maximum; until the transaction ends nobody else adds one for the developer."""
+    most = await store.hold_developer(developer_id)
+    if await store.count_live_keys(developer_id, most) >= most:
+        raise Conflict(f"Your tier allows {most} live API keys. Revoke one, or ask for a higher tier.")
 
 
 def _checked_paths(wish: UpdateKey) -> Collection[str]:

@@ -51,6 +51,16 @@ class KeyStore:
     def __init__(self, connection: "Connection | Database") -> None:
         self._connection = connection
 
+    async def hold_developer(self, developer_id: DeveloperId) -> int:
+        """Hold a developer's row until the transaction ends and return how many live keys its tier allows."""
+        row = await self._the_row("hold_developer", developer_id)
+        return int(row["max_keys"])
+
+    async def count_live_keys(self, developer_id: DeveloperId, limit: int) -> int:
+        """Count the keys of a developer that are neither revoked nor expired, no further than `limit`."""
+        row = await self._the_row("count_live_keys", developer_id, limit)
+        return int(row["count"])
+
     async def create(self, key: NewKey, secret: StoredSecret) -> ApiKey | None:
         """Add a key with its first secret; None, and nothing added, when its expiry is not in the future.
 

@@ -6,15 +6,17 @@ from typing import Any
 
 from server.errors import RateLimited
 from server.identity.principal import current_token
-from server.limits.service import SlidingWindow
+from server.limits.model import Claim, Rate
+from server.limits.service import Limiter
 from server.rpc.call import Call, Proceed
 
 
 class TokenRateLimit:
     """Gives each access token a sliding window, and sets `X-RateLimit-*` on every answer (contract section 5)."""
 
-    def __init__(self, window: SlidingWindow) -> None:
-        self._window = window
+    def __init__(self, limiter: Limiter, rate: Rate) -> None:
+        self._limiter = limiter
+        self._rate = rate
 
     async def __call__(self, proceed: Proceed, call: Call, request: Any) -> Any:
         """Handle the call if its token's window has a place.
@@ -22,11 +24,10 @@ class TokenRateLimit:
         Raises:
             RateLimited: it has none; the error says when to retry.
         """
-        decision = self._window.take(current_token().digest)
-        wait = math.ceil(decision.reset_seconds)
+        decision = await self._limiter.take([Claim(b"t:" + current_token().digest, self._rate)])
         call.response_headers["x-ratelimit-limit"] = str(decision.limit)
         call.response_headers["x-ratelimit-remaining"] = str(decision.remaining)
         call.response_headers["x-ratelimit-reset"] = str(math.ceil(time.time() + decision.reset_seconds))
         if not decision.allowed:
-            raise RateLimited(retry_after=max(1, wait))
+            raise RateLimited(retry_after=max(1, math.ceil(decision.retry_seconds)))
         return await proceed(call, request)

@@ -15,10 +15,16 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class AccessLog:
-    """Logs and counts calls. Only methods that exist become label values, so that callers cannot grow the metrics."""
+    """Logs and counts calls. Only methods that exist become label values, so that callers cannot grow the metrics.
 
-    def __init__(self, registry: CollectorRegistry, methods: frozenset[str]) -> None:
+    Of `quiet` methods, called for every call that partners make, only failures are logged.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, methods: frozenset[str], quiet: frozenset[str] = frozenset()
+    ) -> None:
         self._methods = methods
+        self._quiet = quiet
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._calls = Counter(
             "developer_calls",
@@ -51,15 +57,18 @@ class AccessLog:
             call.reason = "CANCELLED"
             raise
         finally:
-            seconds = time.perf_counter() - started
-            method = call.method if call.method in self._methods else "unknown"
             with suppress(Exception):  # the answer stands, whatever becomes of its record
-                self._measure(method, call.reason, seconds)
-                _log.info(
-                    "call",
-                    method=method,
-                    outcome=call.reason,
-                    milliseconds=round(seconds * 1000, 3),
-                    call_id=call.id,
-                    **call.labels,
-                )
+                self._tell(call, time.perf_counter() - started)
+
+    def _tell(self, call: Call, seconds: float) -> None:
+        method = call.method if call.method in self._methods else "unknown"
+        self._measure(method, call.reason, seconds)
+        if method not in self._quiet or call.reason != "OK":
+            _log.info(
+                "call",
+                method=method,
+                outcome=call.reason,
+                milliseconds=round(seconds * 1000, 3),
+                call_id=call.id,
+                **call.labels,
+            )

@@ -22,17 +22,26 @@ class Call:
     method: str
     context: ServicerContext[Any, Any]
     metadata: tuple[tuple[str, str | bytes], ...]
-    id: str = field(default_factory=new_call_id)
     response_headers: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     status: grpc.Status | None = None
     reason: str = "OK"
     headers_sent: bool = False
+    _id: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name of this call in logs and in `x-request-id`, drawn when it is first asked for."""
+        if not self._id:
+            self._id = new_call_id()
+        return self._id
 
     async def send_headers(self) -> None:
-        """Send the response headers now, unless they went out already: grpc allows it once."""
-        if not self.headers_sent:
-            self.headers_sent = True
+        """Send the response headers, if there are any, unless that was done: grpc allows it once, before a message."""
+        if self.headers_sent:
+            return
+        self.headers_sent = True
+        if self.response_headers:
             await self.context.send_initial_metadata(tuple(self.response_headers.items()))
 
     def header_values(self, name: str) -> list[str]:

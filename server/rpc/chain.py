@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import grpc
 from grpc.aio import ServicerContext
 
-from server.errors import Overloaded, Unimplemented
+from server.errors import Overloaded, Unavailable, Unimplemented
 from server.rpc.call import Call, Interceptor, Proceed, bind_call, current_call
 
 # Quoted where evaluated: grpc's classes take type arguments only in their stubs.
@@ -29,14 +29,21 @@ class Chain(grpc.aio.ServerInterceptor):
     """Runs `outer` links around every method, and `inner` ones also around all but those of `open_services`."""
 
     def __init__(
-        self, *, outer: Sequence[Interceptor], inner: Sequence[Interceptor], open_services: Sequence[str]
+        self,
+        *,
+        outer: Sequence[Interceptor],
+        inner: Sequence[Interceptor],
+        open_services: Sequence[str],
+        names_successes: bool = True,
     ) -> None:
+        """Compose the chain; without `names_successes` only failed calls are told their id: headers cost a message."""
         self._outer = tuple(outer)
         self._inner = tuple(inner)
         self._open = tuple(f"/{service}/" for service in open_services)
         self._wrapped: dict[str, _Handler] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._names_successes = names_successes
 
     async def end_streams(self) -> None:
         """Let open streams, which may be endless, send a last message and end them; for a server that stops."""
@@ -69,12 +76,13 @@ class Chain(grpc.aio.ServerInterceptor):
             (True, True): (handler.stream_stream, grpc.stream_stream_rpc_method_handler),
         }
         behaviour, make = kinds[handler.request_streaming, handler.response_streaming]
-        served = self._serve(method, self._streaming(behaviour) if handler.response_streaming else behaviour)
+        served = self._serve(method, self._streaming(method, behaviour) if handler.response_streaming else behaviour)
         return make(served, handler.request_deserializer, handler.response_serializer)
 
-    def _streaming(self, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
-        """Let a stream end when its handler does or when the server drains; the latter is no failure."""
+    def _streaming(self, method: str, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
+        """Let a stream end when its handler does or when the server drains; a watch has lost nothing by that."""
         run = _to_its_end(behaviour)
+        is_watch = method.startswith(self._open)
 
         async def stream(request: Any, context: ServicerContext[Any, Any]) -> None:
             if len(self._streams) >= _MAXIMUM_STREAMS:
@@ -86,6 +94,8 @@ class Chain(grpc.aio.ServerInterceptor):
             except asyncio.CancelledError:
                 if not self._draining:
                     raise
+                if not is_watch:
+                    raise Unavailable("The server is going away. Open the stream anew.") from None
             finally:
                 self._streams.discard(work)
 
@@ -105,12 +115,15 @@ class Chain(grpc.aio.ServerInterceptor):
 
         async def serve(request: Any, context: ServicerContext[Any, Any]) -> Any:
             call = Call(method=method, context=context, metadata=tuple(context.invocation_metadata() or ()))
-            call.response_headers["x-request-id"] = call.id
+            if self._names_successes:
+                call.response_headers["x-request-id"] = call.id
             bind_call(call)
             response = await proceed(call, request)
-            await call.send_headers()
             if call.status is not None:
+                call.response_headers["x-request-id"] = call.id
+                await call.send_headers()
                 await context.abort_with_status(call.status)
+            await call.send_headers()
             return response
 
         return serve

@@ -8,20 +8,18 @@ from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server.rpc.chain import Chain
-from server.rpc.validation import validated
+from server.rpc.validation import validated, validated_stream
 
 MAXIMUM_MESSAGE_BYTES = 1024 * 1024
-MAXIMUM_STREAMS_PER_CONNECTION = 100
 
 _OPTIONS = (
-    ("grpc.max_concurrent_streams", MAXIMUM_STREAMS_PER_CONNECTION),
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
-    ("grpc.so_reuseport", 0),  # else a second server on the port would silently share it
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.max_connection_idle_ms", 5 * 60_000),
     ("grpc.max_connection_age_ms", 60 * 60_000),
@@ -40,23 +38,37 @@ class Tls:
 
 
 def service_handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
-    """Make the handlers of a service whose methods are all unary, each parsing and validating its own requests."""
+    """Make the handlers of a service, unary or streaming both ways, each parsing and validating its own requests."""
     return grpc.method_handlers_generic_handler(
         service.full_name, {method.name: _method_handler(method, servicer) for method in service.methods}
     )
 
 
 class GrpcServer:
-    """One listening gRPC server. Not restartable: make a new one."""
+    """One listening gRPC server. Not restartable: make a new one.
+
+    With `reuse_port` other processes may listen on the port too and the system deals the connections out. Without, a
+    second server on the port is refused; gRPC's default would let it share the port silently.
+    """
 
     def __init__(
-        self, chain: Chain, handlers: Sequence[grpc.GenericRpcHandler], host: str, port: int, tls: Tls | None = None
+        self,
+        chain: Chain,
+        handlers: Sequence[grpc.GenericRpcHandler],
+        host: str,
+        port: int,
+        tls: Tls | None = None,
+        *,
+        reuse_port: bool = False,
+        calls_per_connection: int = 100,
     ) -> None:
         self._chain = chain
         self._handlers = handlers
         self._host = host
         self._port = port
         self._tls = tls
+        self._reuse_port = reuse_port
+        self._calls_per_connection = calls_per_connection
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -70,7 +82,12 @@ class GrpcServer:
         Raises:
             OSError: the address cannot be bound, for example because another process listens there.
         """
-        server = grpc.aio.server(interceptors=[self._chain], options=_OPTIONS)
+        options = (
+            *_OPTIONS,
+            ("grpc.so_reuseport", int(self._reuse_port)),
+            ("grpc.max_concurrent_streams", self._calls_per_connection),
+        )
+        server = grpc.aio.server(interceptors=[self._chain], options=options)
         server.add_generic_rpc_handlers(tuple(self._handlers))
         try:
             self._port = self._bind(server)
@@ -92,11 +109,20 @@ class GrpcServer:
 
 
 def _method_handler(method: MethodDescriptor, servicer: object) -> "grpc.RpcMethodHandler[Any, Any]":
+    request, behaviour = GetMessageClass(method.input_type), getattr(servicer, method.name)
+    reads_bytes = getattr(behaviour, "reads_bytes", False)
+    if method.client_streaming and method.server_streaming:
+        stream: Any = behaviour if reads_bytes else validated_stream(request, behaviour)
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=_serialized)
     if method.client_streaming or method.server_streaming:
-        raise NotImplementedError(f"{method.full_name} streams; only unary methods are served")
-    request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
-    handler = validated(request, getattr(servicer, method.name))
-    return grpc.unary_unary_rpc_method_handler(handler, response_serializer=response.SerializeToString)
+        raise NotImplementedError(f"{method.full_name} streams in one direction, which no service of ours does")
+    handler = behaviour if reads_bytes else validated(request, behaviour)
+    return grpc.unary_unary_rpc_method_handler(handler, response_serializer=_serialized)
+
+
+def _serialized(response: Message | bytes) -> bytes:
+    """Return the bytes of a response; handlers that are called very often make them by themselves."""
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:

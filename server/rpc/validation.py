@@ -6,7 +6,7 @@ decodes itself when it is wanted.
 """
 
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import protovalidate
@@ -16,6 +16,7 @@ from server.errors import InvalidRequest, Violation
 from server.rpc.call import Call, current_call
 
 RequestT = TypeVar("RequestT", bound=Message)
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 Encoded = bytes | Callable[[], RequestT]
 Handler = Callable[[RequestT, Any], Awaitable[Message]]
 
@@ -37,9 +38,9 @@ def validated(
         _normalise(request, texts)
         renamed = _adopt_idempotency_key(request, current_call()) if has_request_id else {}
         # The first fault of a huge request is enough: telling thousands would take seconds.
-        violations = _validator.collect_violations(request, fail_fast=request.ByteSize() > _THOROUGHLY_JUDGED_BYTES)
+        violations = find_violations(request, fail_fast=request.ByteSize() > _THOROUGHLY_JUDGED_BYTES)
         if violations:
-            raise InvalidRequest([_violation(violation, renamed) for violation in violations])
+            raise InvalidRequest([_renamed(violation, renamed) for violation in violations])
         try:
             return await handler(request, context)
         except InvalidRequest as refusal:
@@ -48,6 +49,46 @@ def validated(
             raise InvalidRequest([_renamed(violation, renamed) for violation in refusal.violations]) from None
 
     return handle
+
+
+def validated_stream(
+    request_type: type[RequestT], handler: Callable[[AsyncIterator[RequestT], Any], AsyncIterator[Message]]
+) -> Callable[[AsyncIterator[bytes], Any], AsyncIterator[Message]]:
+    """Wrap a handler of streams both ways so that each message it gets obeys its rules; else InvalidRequest."""
+
+    async def requests(encoded: AsyncIterator[bytes]) -> AsyncIterator[RequestT]:
+        async for each in encoded:
+            yield parse_valid(request_type, each)
+
+    async def handle(encoded: AsyncIterator[bytes], context: Any) -> AsyncIterator[Message]:
+        async for response in handler(requests(encoded), context):
+            yield response
+
+    return handle
+
+
+def reads_bytes(handler: HandlerT) -> HandlerT:
+    """Mark a handler that is called too often for all this: it gets bytes, and asks `parse_valid` when in doubt."""
+    handler.reads_bytes = True  # type: ignore[attr-defined]
+    return handler
+
+
+def parse_valid(request_type: type[RequestT], encoded: bytes) -> RequestT:
+    """Read a message that obeys its rules.
+
+    Raises:
+        InvalidRequest: it does not, or the bytes are no such message.
+    """
+    request = _parse(request_type, encoded)
+    violations = find_violations(request, fail_fast=len(encoded) > _THOROUGHLY_JUDGED_BYTES)
+    if violations:
+        raise InvalidRequest(violations)
+    return request
+
+
+def find_violations(message: Message, *, fail_fast: bool = False) -> list[Violation]:
+    """Judge a message by its `buf.validate` rules; `fail_fast` stops at the first fault."""
+    return [_violation(violation) for violation in _validator.collect_violations(message, fail_fast=fail_fast)]
 
 
 def _parse(request_type: type[RequestT], encoded: Encoded[RequestT]) -> RequestT:
@@ -87,13 +128,13 @@ def _adopt_idempotency_key(request: Any, call: Call) -> dict[str, str]:
     return {"request_id": _IDEMPOTENCY_HEADER}
 
 
-def _violation(violation: protovalidate.Violation, renamed: dict[str, str]) -> Violation:
+def _violation(violation: protovalidate.Violation) -> Violation:
     path = ""
     for element in violation.proto.field.elements if violation.proto.field else ():
         path += f".{element.field_name}" if path else element.field_name
         if element.subscript is not None and element.subscript.field == "index":
             path += f"[{element.subscript.value}]"
-    return _renamed(Violation(path, violation.proto.message or "is not valid"), renamed)
+    return Violation(path, violation.proto.message or "is not valid")
 
 
 def _renamed(violation: Violation, renamed: dict[str, str]) -> Violation:

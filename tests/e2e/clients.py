@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from sdk.developer.v1 import developer_service_pb2
+from sdk.usage.v1 import usage_service_pb2
 
 Headers = Sequence[tuple[str, str]]
 
@@ -51,6 +52,16 @@ ROUTES = {
     "UpdateApiKey": ("PATCH", "/v1/developer/keys/{id}"),
     "RotateApiKey": ("POST", "/v1/developer/keys/{id}/rotate"),
     "RevokeApiKey": ("POST", "/v1/developer/keys/{id}/revoke"),
+}
+USAGE_ROUTES = {
+    "GetUsage": ("GET", "/v1/developer/usage"),
+    "GetKeyUsage": ("GET", "/v1/developer/keys/{id}/usage"),
+    "GetLimits": ("GET", "/v1/developer/limits"),
+}
+METHODS = {
+    method.name: method
+    for service in (SERVICE, usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"])
+    for method in service.methods
 }
 
 
@@ -126,10 +137,10 @@ class GrpcClient(Client):
         self, method: str, request: Mapping[str, Any], *, headers: Headers = (), authorize: bool = True
     ) -> Answer:
         """Make the request message and call."""
-        descriptor = SERVICE.methods_by_name[method]
+        descriptor = METHODS[method]
         message = json_format.ParseDict(dict(request), GetMessageClass(descriptor.input_type)())
         call = self.channel.unary_unary(
-            f"/{SERVICE.full_name}/{method}",
+            f"/{descriptor.containing_service.full_name}/{method}",
             request_serializer=message.__class__.SerializeToString,
             response_deserializer=GetMessageClass(descriptor.output_type).FromString,
         )(message, metadata=[(name.lower(), value) for name, value in self._headers(headers, authorize=authorize)])
@@ -183,7 +194,7 @@ class RestClient(Client):
         self, method: str, request: Mapping[str, Any], *, headers: Headers = (), authorize: bool = True
     ) -> Answer:
         """Put the request's fields into path, query or body, and call."""
-        verb, path = ROUTES[method]
+        verb, path = (ROUTES | USAGE_ROUTES)[method]
         rest = dict(request)
         if "{id}" in path:
             path = path.replace("{id}", quote(rest.pop("id"), safe=""))
@@ -193,7 +204,7 @@ class RestClient(Client):
             return _rest_failure(response)
         message = json_format.Parse(
             response.content,
-            GetMessageClass(SERVICE.methods_by_name[method].output_type)(),
+            GetMessageClass(METHODS[method].output_type)(),
             ignore_unknown_fields=False,
         )
         return Answer(code="OK", headers=_checked(dict(response.headers)), body=_document(message))

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from server.app import local_issuer
 from server.identity.local_issuer import LocalIssuer
+from server.provisions import local_issuer
 from tests.database import new_database, with_database
 from tests.e2e.clients import Client, GrpcClient, RestClient
 from tests.service import Service, serving

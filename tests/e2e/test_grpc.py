@@ -10,12 +10,14 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from server.app import INTERNAL_SERVICES, PUBLIC_SERVICES
 from server.identity.local_issuer import LocalIssuer
 from server.postgres.pool import Database
 from tests.e2e.clients import ROUTES, SERVICE
@@ -119,12 +121,13 @@ async def test_metadata_beyond_the_limit_is_refused(
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize("address", ["grpc", "internal_grpc"])
+@pytest.mark.parametrize(("address", "services"), [("grpc", PUBLIC_SERVICES), ("internal_grpc", INTERNAL_SERVICES)])
 @pytest.mark.parametrize("package", REFLECTION)
-async def test_reflection_lists_what_a_port_serves(platform: Service, package: str, address: str) -> None:
+async def test_reflection_lists_what_a_port_serves(
+    platform: Service, package: str, address: str, services: tuple[ServiceDescriptor, ...]
+) -> None:
     expected = {"grpc.health.v1.Health", *(f"{each}.ServerReflection" for each in REFLECTION)}
-    if address == "grpc":
-        expected.add(SERVICE.full_name)
+    expected |= {service.full_name for service in services}
     async with grpc.aio.insecure_channel(getattr(platform.addresses, address)) as channel:
         answer = await _reflect(channel, package, reflection_pb2.ServerReflectionRequest(list_services=""))
     assert {service.name for service in answer.list_services_response.service} == expected

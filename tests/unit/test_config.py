@@ -77,8 +77,10 @@ def test_an_issuer_turns_the_development_defaults_off(monkeypatch: pytest.Monkey
         ("DEVELOPER_CORS_ORIGINS", "https://a.example", "cors_origins", ("https://a.example",)),
         ("DEVELOPER_DATA_DIR", "/var/lib/x", "data_dir", Path("/var/lib/x")),
         ("DEVELOPER_OAUTH_TOKEN_PROFILE", "jwt", "oauth_token_profile", "jwt"),
-        ("DATABASE_POOLER", "transaction", "database_pooler", "transaction"),
         ("DEVELOPER_PUBLIC_URL", "", "public_url", None),
+        ("DEVELOPER_VALKEY_URL", "valkey://10.0.0.7:6379/0", "valkey_url", "valkey://10.0.0.7:6379/0"),
+        ("DEVELOPER_VALKEY_URL", "rediss://me:hunter2@[::1]", "valkey_url", "rediss://me:hunter2@[::1]"),
+        ("DEVELOPER_VALKEY_URL", "unix:///run/valkey.sock", "valkey_url", "unix:///run/valkey.sock"),
     ],
 )
 def test_a_variable_sets_its_field(
@@ -89,6 +91,17 @@ def test_a_variable_sets_its_field(
     assert getattr(reading.settings, field) == expected
 
 
+def test_a_pooler_needs_a_way_past_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooler = {"DATABASE_POOLER": "transaction", "DATABASE_URL": "postgresql://pooler/x"}
+    assert [fault.partition(":")[0] for fault in _read(monkeypatch, pooler).faults] == ["DATABASE_DIRECT_URL"]
+
+    reading = _read(monkeypatch, {**pooler, "DATABASE_DIRECT_URL": "postgresql://server/x"})
+
+    assert reading.faults == ()
+    assert reading.settings is not None
+    assert reading.settings.database_pooler == "transaction"
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -96,6 +109,9 @@ def test_a_variable_sets_its_field(
         ("DATABASE_URL", "hunter2"),
         ("DATABASE_DIRECT_URL", "http://hunter2"),
         ("DATABASE_POOLER", "hunter2"),
+        ("DEVELOPER_VALKEY_URL", "valkey://host:6379/0?hunter2=hunter2"),
+        ("DEVELOPER_INTERNAL_TOKENS", "hunter2"),
+        ("DEVELOPER_INTERNAL_TOKENS", "catalog:hunter2"),
         ("DEVELOPER_GRPC_ADDRESS", "hunter2"),
         ("DEVELOPER_GRPC_ADDRESS", ":50051"),
         ("DEVELOPER_INTERNAL_GRPC_ADDRESS", "127.0.0.1"),
@@ -119,6 +135,11 @@ def test_a_variable_sets_its_field(
         ("DEVELOPER_WORKERS", "0"),
         ("DEVELOPER_WORKERS", "2"),
         ("DEVELOPER_WORKERS", "hunter2"),
+        ("DEVELOPER_VALKEY_URL", "hunter2"),
+        ("DEVELOPER_VALKEY_URL", "http://hunter2"),
+        ("DEVELOPER_VALKEY_URL", "valkey:///hunter2"),
+        ("DEVELOPER_VALKEY_URL", "valkey://me:hunter2@host:0"),
+        ("DEVELOPER_VALKEY_URL", "unix://hunter2"),
         ("DEVELOPER_GRPC_TLS_CERT", __file__),
         ("DEVELOPER_INTERNAL_GRPC_TLS_KEY", __file__),
         ("DEVELOPER_CORS_ORIGINS", "https://portal.example.com,hunter2"),
@@ -233,3 +254,19 @@ def test_settings_do_not_change_and_do_not_print_peppers(monkeypatch: pytest.Mon
     assert PEPPER[:20] not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.data_dir = Path("/elsewhere")
+
+
+def test_several_workers_need_limits_that_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    (fault,) = _read(monkeypatch, {"DEVELOPER_WORKERS": "2"}).faults
+    assert fault.startswith("DEVELOPER_WORKERS: ")
+    assert "DEVELOPER_VALKEY_URL" in fault
+    assert "share" in fault
+
+    reading = _read(monkeypatch, {"DEVELOPER_WORKERS": "2", "DEVELOPER_VALKEY_URL": "valkey://me:hunter2@localhost"})
+    assert reading.faults == ()
+    assert (reading.settings.workers, reading.settings.shares_ports) == (2, True)
+    assert "hunter2" not in repr(reading.settings)
+
+
+def test_one_worker_keeps_its_ports_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _read(monkeypatch, {"DEVELOPER_VALKEY_URL": "valkey://localhost"}).settings.shares_ports

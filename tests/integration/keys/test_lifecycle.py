@@ -26,12 +26,13 @@ from hypothesis.stateful import (
 
 from server.errors import Conflict, Error, InvalidRequest, NotFound
 from server.ids import DeveloperId
-from server.keys.model import ApiKey, Environment, Status, format_time
+from server.keys.model import ApiKey, Environment, Status
 from server.keys.replay import Issued
 from server.keys.secret import Secret, prefix_of
 from server.keys.service import CreateKey, KeyService, UpdateKey
 from server.postgres.errors import ConstraintViolation
 from server.postgres.pool import Database
+from server.times import format_time
 from tests.database import Clock
 from tests.integration.keys.vault import GRACE, acting, key_service, register, rotation, works
 
@@ -101,7 +102,7 @@ class Lifecycle(RuleBasedStateMachine):
         return multiple(*(self._create(owner, "first", ("read",), None, lifetime) for owner in (0, 1)))
 
     async def _begin(self) -> list[DeveloperId]:
-        await self.world.database.execute(f"TRUNCATE {TABLES}")
+        await self.world.database.execute(f"TRUNCATE {TABLES} CASCADE")
         await self.world.clock.set(self.now)
         return [await register(self.world.database, name) for name in ("alice", "bob")]
 

@@ -10,7 +10,7 @@ from server.errors import RateLimited
 from server.identity.principal import AccessToken, bind_token
 from server.limits.interceptor import TokenRateLimit
 from server.limits.model import Rate
-from server.limits.service import SlidingWindow
+from server.limits.service import LocalLimiter
 from server.rpc.call import Call
 
 
@@ -38,8 +38,7 @@ def _call() -> Call:
 
 
 async def test_each_token_has_its_window_and_sees_it() -> None:
-    now = [0.0]
-    limit = TokenRateLimit(SlidingWindow(Rate(1, 60), clock=lambda: now[0]))
+    limit = TokenRateLimit(LocalLimiter(clock=lambda: 0), Rate(1, 60))
     seen = []
     for digest in (b"one", b"two"):
         _bind(digest)
@@ -54,7 +53,7 @@ async def test_each_token_has_its_window_and_sees_it() -> None:
 @pytest.mark.parametrize(("passed", "wait"), [(0.0, 60), (0.5, 60), (59.0, 1), (59.999, 1)])
 async def test_a_refused_call_is_told_whole_seconds_to_wait(passed: float, wait: int) -> None:
     now = [0.0]
-    limit = TokenRateLimit(SlidingWindow(Rate(1, 60), clock=lambda: now[0]))
+    limit = TokenRateLimit(LocalLimiter(clock=lambda: round(now[0] * 1e9)), Rate(1, 60))
     _bind(b"one")
     await limit(_proceed, _call(), b"x")
     now[0] += passed

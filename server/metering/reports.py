@@ -1,0 +1,115 @@
+"""Reports of usage: what a developer's keys, or one of them, were used for during a span of time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from server.errors import InvalidRequest, NotFound
+from server.ids import find_key_id
+from server.metering.model import (
+    PACE,
+    Granularity,
+    Quota,
+    Span,
+    StreamCount,
+    Usage,
+    floor,
+    forecast,
+    month,
+    sum_up,
+)
+from server.metering.store import Account, UsageStore
+from server.postgres.pool import Database
+from server.times import parse_time
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """The span that is asked for; times are text as it was sent, empty for the usual."""
+
+    granularity: Granularity
+    start_time: str
+    end_time: str
+
+
+class UsageReports:
+    """Reads what was used. Calls show up after a second; in hours and days after a minute at most."""
+
+    def __init__(self, database: Database) -> None:
+        self._store = UsageStore(database)
+
+    async def of_developer(self, developer_id: str, period: Period) -> Usage:
+        """Report on all keys of a developer and on the streams of its clients.
+
+        Raises:
+            InvalidRequest: the span is at fault.
+            NotFound: there is no such developer.
+        """
+        start, end = _read(period)
+        account = await self._store.find_account(developer_id) if "\0" not in developer_id else None
+        if account is None:
+            raise NotFound("There is no such developer.")
+        span = Span.choose(period.granularity, start, end, account.now)
+        last = (span.end - _MICROSECOND).date()
+        streams = await self._store.count_streams(developer_id, span.start.date(), last)
+        return await self._report(span, account, developer_id, streams=tuple(streams))
+
+    async def of_key(self, key_id: str, period: Period, *, developer_id: str | None = None) -> Usage:
+        """Report on one key, of the developer if one is named.
+
+        Raises:
+            InvalidRequest: the span is at fault.
+            NotFound: there is no such key, or it is another developer's.
+        """
+        start, end = _read(period)
+        known = find_key_id(key_id)
+        owner = await self._store.find_owner(known) if known else None
+        account = await self._store.find_account(owner) if owner and owner == (developer_id or owner) else None
+        if owner is None or account is None:
+            raise NotFound("There is no such API key, or it is not yours.")
+        span = Span.choose(period.granularity, start, end, account.now)
+        return await self._report(span, account, owner, key_id=known)
+
+    async def _report(
+        self,
+        span: Span,
+        account: Account,
+        developer_id: str,
+        *,
+        key_id: str | None = None,
+        streams: tuple[StreamCount, ...] = (),
+    ) -> Usage:
+        totals = sum_up(await self._store.sum_up(span, developer_id=developer_id, key_id=key_id))
+        recent = _recent(account.now)
+        lately = sum_up(await self._store.sum_up(recent, developer_id=developer_id, key_id=key_id))
+        return Usage(
+            span=span,
+            totals=totals,
+            calls_per_second=lately.calls / ((recent.end - recent.start) / timedelta(seconds=1)),
+            quota=await self._quota(developer_id, account),
+            streams=streams,
+        )
+
+    async def _quota(self, developer_id: str, account: Account) -> Quota | None:
+        if account.monthly_quota is None:
+            return None
+        now = account.now
+        since = max(month(now), floor(now - PACE, Granularity.HOUR.length))
+        pace = await self._store.pace(developer_id, since, month(now), now)
+        return forecast(account.monthly_quota, account.units_used, pace, now)
+
+
+def _recent(now: datetime) -> Span:
+    """Return the last full minute and what there is of the current one."""
+    minute = Granularity.MINUTE.length
+    return Span(granularity=Granularity.MINUTE, start=floor(now, minute) - minute, end=now)
+
+
+def _read(period: Period) -> tuple[datetime | None, datetime | None]:
+    start, start_fault = parse_time(period.start_time, "start_time")
+    end, end_fault = parse_time(period.end_time, "end_time")
+    faults = [fault for fault in (start_fault, end_fault) if fault]
+    if faults:
+        raise InvalidRequest(faults)
+    return start, end

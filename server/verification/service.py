@@ -1,0 +1,169 @@
+"""Judge keys: look up, run the checks, count. What cannot be known raises; everything else is a verdict."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+
+from prometheus_client import CollectorRegistry, Counter
+
+from server.errors import Unavailable
+from server.keys.secret import Peppers, Secret, find_prefix
+from server.limits.model import Claim, Decision, Rate
+from server.limits.service import Limiter
+from server.metering.counters import Counters, Use
+from server.postgres.pool import Database
+from server.verification.cache import Entry, KeyCache
+from server.verification.model import Presented, Question
+from server.verification.store import VerificationStore
+from server.verification.verdict import Verdict, explain, judge
+
+
+class Answer(NamedTuple):
+    """A verdict and what led to it. `entry` None: the secret was not proved."""
+
+    verdict: Verdict
+    entry: Entry | None = None
+    decision: Decision | None = None
+    """Where the tightest rate limit stands; None when another check failed before."""
+    quota_left: int | None = None
+    """Units left of the month; None without a quota, or when another check failed before."""
+    checks: Sequence[tuple[Verdict, bool]] = ()
+    """Each check with whether it passed; only for questions that ask to explain."""
+
+
+class _Reader(Protocol):
+    async def __call__(self, text: str) -> Entry | None:
+        """Ask the database about a key."""
+
+
+MALFORMED = Answer(Verdict.MALFORMED, checks=((Verdict.MALFORMED, False),))
+NOT_FOUND = Answer(Verdict.NOT_FOUND, checks=((Verdict.MALFORMED, True), (Verdict.NOT_FOUND, False)))
+
+
+def key_reader(database: Database, peppers: Peppers, counters: Counters, registry: CollectorRegistry) -> _Reader:
+    """Make the function that looks a key up in the database and proves its secret."""
+    lookups = Counter("developer_verification_lookups", "Keys looked up in the database.", registry=registry)
+
+    async def read(text: str) -> Entry | None:
+        lookups.inc()
+        prefix = find_prefix(text)
+        found = await VerificationStore(database).find(prefix) if prefix else None
+        if found is None:
+            return None
+        secret, key = Secret(text), found.key
+        if found.pepper_version not in peppers:
+            raise Unavailable("A pepper that this key depends on is not configured.")  # else a good key looked absent
+        if not peppers.proves(secret, found.digest, found.pepper_version):
+            return None
+        if found.pepper_version != peppers.current:
+            digest = peppers.digest(secret, peppers.current)
+            counters.redigest(key.key_prefix, digest, peppers.current, found.pepper_version)
+        counters.know_units(key.developer_id, key.units_used)
+        return Entry(
+            key=key,
+            claims=(
+                Claim(f"k:{key.developer_id}:{key.key_id}".encode(), Rate(*key.rate)),
+                Claim(f"d:{key.developer_id}".encode(), Rate(*key.developer_rate)),
+            ),
+            use=Use(
+                key_id=key.key_id,
+                developer_id=key.developer_id,
+                key_prefix=key.key_prefix,
+                secret_version=key.secret_version,
+            ),
+        )
+
+    return read
+
+
+class VerificationService:
+    """Judges keys against the cache, the limits and the quota, and counts every use of a proved key."""
+
+    def __init__(self, cache: KeyCache, limiter: Limiter, counters: Counters, registry: CollectorRegistry) -> None:
+        self._cache = cache
+        self._limiter = limiter
+        self._counters = counters
+        verdicts = Counter("developer_verifications", "Verdicts on keys.", ["verdict"], registry=registry)
+        self._verdicts = {verdict: verdicts.labels(verdict.outcome) for verdict in Verdict}
+
+    async def verify(self, presented: Presented) -> Answer:
+        """Judge one key and, when it is good, use limits and quota by the cost; or explain the verdict and use nothing.
+
+        Raises:
+            Unavailable: the answer cannot be known; nothing was counted.
+        """
+        text, question = presented
+        digest, entry = self._cache.recall(text)
+        if entry is None or question.fresh:
+            return await self._conclude(await self._look_up(digest, presented), question)
+        return await self._conclude(entry, question)
+
+    async def verify_all(self, batch: Sequence[Presented]) -> list[Answer]:
+        """Judge several keys in their order; nothing is counted before every key is known.
+
+        Raises:
+            Unavailable: the answer of one cannot be known.
+        """
+        recalled = [self._cache.recall(presented.text) for presented in batch]
+        missing = [
+            asyncio.ensure_future(self._look_up(digest, presented))
+            for (digest, entry), presented in zip(recalled, batch, strict=True)
+            if entry is None or presented.question.fresh
+        ]
+        read = iter(await asyncio.gather(*missing)) if missing else iter(())
+        return [
+            await self._conclude(next(read) if entry is None or presented.question.fresh else entry, presented.question)
+            for (_, entry), presented in zip(recalled, batch, strict=True)
+        ]
+
+    async def standing(self, entry: Entry) -> Decision:
+        """Tell where a key's limits stand, without using them."""
+        return await self._limiter.peek(entry.claims, 0)
+
+    async def _look_up(self, digest: bytes, presented: Presented) -> Entry | Answer:
+        if find_prefix(presented.text) is None:
+            return MALFORMED
+        look = self._cache.read if presented.question.fresh else self._cache.find
+        return await look(digest, presented.text) or NOT_FOUND
+
+    async def _conclude(self, found: Entry | Answer, question: Question) -> Answer:
+        if question.explain:
+            return found if isinstance(found, Answer) else await self._explain(found, question)
+        answer = found if isinstance(found, Answer) else await self._decide(found, question)
+        self._verdicts[answer.verdict].inc()
+        return answer
+
+    async def _explain(self, entry: Entry, question: Question) -> Answer:
+        decision = await self._limiter.peek(entry.claims, question.cost)
+        left = self._quota_left(entry)
+        checks = explain(
+            entry.key, question, within_quota=left is None or left >= question.cost, within_rate=decision.allowed
+        )
+        verdict = next((verdict for verdict, passed in checks if not passed), Verdict.VALID)
+        return Answer(verdict, entry, decision, left, checks)
+
+    async def _decide(self, entry: Entry, question: Question) -> Answer:
+        verdict = judge(entry.key, question)
+        decision = left = None
+        if verdict is Verdict.VALID:
+            left = self._quota_left(entry)
+            if left is not None and left < question.cost:
+                verdict = Verdict.QUOTA_EXCEEDED
+            else:
+                decision = await self._limiter.take(entry.claims, question.cost)
+                if not decision.allowed:
+                    verdict = Verdict.RATE_LIMITED
+                elif left is not None:
+                    left -= question.cost
+        self._counters.count(entry.use, question.operation, verdict.outcome, question.cost, question.client_ip)
+        return Answer(verdict, entry, decision, left)
+
+    def _quota_left(self, entry: Entry) -> int | None:
+        quota = entry.key.monthly_quota
+        return None if quota is None else max(0, quota - self._counters.units_used(entry.key.developer_id))
+
+
+def month_ends_at(now: datetime) -> datetime:
+    """Return when the month (UTC) of a moment ends, which is when its quota does."""
+    return datetime(now.year + now.month // 12, now.month % 12 + 1, 1, tzinfo=UTC)
