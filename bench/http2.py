@@ -141,7 +141,9 @@ class Http2Connection(asyncio.Protocol):
 
     def _finish(self, stream: int) -> None:
         body = self._bodies.pop(stream, None)
-        self._calls.pop(stream)(None if body is None else body[_MESSAGE_HEAD:])
+        done = self._calls.pop(stream, None)  # None: the server closes a stream that it has answered
+        if done is not None:
+            done(None if body is None else body[_MESSAGE_HEAD:])
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:

@@ -22,8 +22,8 @@ from server.postgres.embedded import EmbeddedPostgres
 from server.postgres.migrate import migrate
 
 _READY = re.compile(
-    r"gRPC +(?P<grpc>\S+)\n +internal +(?P<internal>\S+)\n"
-    r".*REST +http://(?P<http>\S+) .*TOKEN=(?P<token>\S+)\n.*grpcurl",
+    r"gRPC +(?P<grpc>\S+)\n +internal +(?P<internal>\S+) "
+    r".*REST +http://(?P<http>\S+) .*metrics +http://(?P<metrics>\S+)/metrics.*TOKEN=(?P<token>\S+)\n.*grpcurl",
     re.DOTALL,
 )
 _ADDRESSES = ("GRPC", "INTERNAL_GRPC", "HTTP", "METRICS")
@@ -52,6 +52,7 @@ class Service:
     grpc: str
     internal: str
     http: str
+    metrics: str
     bearer: dict[str, str]
     service_token: dict[str, str]
     developer_id: DeveloperId
@@ -121,6 +122,7 @@ class Setting:
                 grpc=found["grpc"],
                 internal=found["internal"],
                 http=found["http"],
+                metrics=found["metrics"],
                 bearer=bearer,
                 service_token={"authorization": f"Bearer {token}"},
                 developer_id=developer_id,
@@ -137,12 +139,12 @@ async def connection(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Reco
         await opened.close()
 
 
-async def load_keys(database_url: str, developer_id: DeveloperId, count: int) -> AsyncIterator[int]:
+async def load_keys(database_url: str, developer_id: DeveloperId, count: int, *, after: int = 0) -> AsyncIterator[int]:
     """Give a developer keys, without secrets, which neither list nor get reads; yields how many there are so far."""
     async with connection(database_url) as database:
         await database.execute("SET session_replication_role = replica")  # no check of a foreign key we just read
         await database.execute("SET synchronous_commit = off")
-        for first in range(1, count + 1, _ROWS_AT_A_TIME):
+        for first in range(after + 1, count + 1, _ROWS_AT_A_TIME):
             last = min(first + _ROWS_AT_A_TIME - 1, count)
             await database.execute(_LOAD_KEYS, developer_id, first, last)
             yield last

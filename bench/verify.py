@@ -12,6 +12,7 @@ from envoyproxy.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, Che
 from sdk.developer.v1.developer_service_pb2 import CreateApiKeyRequest, CreateApiKeyResponse
 from sdk.verification.v1.verdict_pb2 import VERDICT_VALID
 from sdk.verification.v1.verification_service_pb2 import (
+    CONSISTENCY_FRESH,
     BatchVerifyApiKeysRequest,
     StreamVerifyApiKeysRequest,
     StreamVerifyApiKeysResponse,
@@ -22,9 +23,10 @@ from sdk.verification.v1.verification_service_pb2 import (
 from bench import grpc_echo
 from bench.http2 import Http2Connection
 from bench.http2_stream import Http2Stream
+from bench.latency import at_rate
 from bench.load import Connection, call_once
 from bench.process import Program, program
-from bench.report import Result, spread
+from bench.report import Result, progress, spread
 from bench.rounds import Side, compare
 from bench.setting import Service, connection
 
@@ -63,7 +65,14 @@ async def verify(service: Service, secret: str) -> Sequence[Result]:
     one_by_one = median(unary.rates)
     results.append(await _batch(service, question, one_by_one))
     results.append(await _stream(service, question, one_by_one))
-    return [*results, *await _check(service, secret)]
+    results += await _check(service, secret)
+    question.consistency = CONSISTENCY_FRESH
+    fresh = question.SerializeToString()
+    return [
+        *results,
+        await _latency(service, "VerifyApiKey at 70 % of that load, remembered", request, 0.7 * one_by_one, "<= 5"),
+        await _latency(service, "VerifyApiKey, each read from the database", fresh, 200, "<= 20"),
+    ]
 
 
 async def _batch(service: Service, question: VerifyApiKeyRequest, one_by_one: float) -> Result:
@@ -102,6 +111,17 @@ async def _check(service: Service, secret: str) -> Sequence[Result]:
     async with _echo(service, len(answer), encoded) as (echo, bare):
         sides = _side(service.program, ours, len(answer)), _side(echo, bare, len(answer))
         return await compare("ext_authz Check / empty grpc.aio", *sides, goal=None)
+
+
+async def _latency(service: Service, what: str, request: bytes, rate: float, goal: str) -> Result:
+    connections = await _connections(service, f"{_SERVICE}/VerifyApiKey", request)
+    progress(f"{what}: {rate:,.0f} calls/s")
+    await at_rate(connections, rate, 1.0)
+    latency = await at_rate(connections, rate, 5.0)
+    for each in connections:
+        each.close()
+    told = f"p50 {latency.middle:.2f}" + (f", {latency.failures} failed" if latency.failures else "")
+    return Result(what=f"{what}: p99, ms", ours=f"{latency.p99:.2f}", bare=told, goal=goal)
 
 
 async def _alone(

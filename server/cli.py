@@ -1,4 +1,4 @@
-"""The commands: serve, migrate, token, check-config. They read the settings, call the composition root and print."""
+"""The commands: serve, migrate, reapply, token, check-config. They read the settings, call what does it and print."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, BinaryIO, NoReturn
 
 import typer
 import uvloop
@@ -15,10 +15,11 @@ from server import logs, ports
 from server.app import Addresses, running
 from server.config import Listen, Settings, read_environment
 from server.errors import Error
+from server.keys.reapply import Reapplication
 from server.postgres.cluster import EmbeddedPostgresError
 from server.postgres.migrate import SchemaError, migrate
 from server.private_file import PrivateFileError
-from server.provisions import local_issuer
+from server.provisions import local_issuer, open_databases
 from server.workers import READY, WorkersError, enlist, supervising
 
 app = typer.Typer(
@@ -58,6 +59,25 @@ def migrate_command() -> None:
         _refuse(["DATABASE_URL: must be set; the embedded database is brought up to date by serve"])
     applied = _run(migrate(dsn))
     print(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
+
+
+@app.command()
+def reapply(
+    files: Annotated[
+        list[typer.FileBinaryRead],
+        typer.Argument(metavar="FILE", help="Logs of the server since the backup; - is standard input."),
+    ],
+) -> None:
+    """Apply to a restored database the revocations and rotations that logs tell of, before it serves.
+
+    Doing so again changes nothing more. The status is 1 when a line could not be understood (the others are applied).
+    """
+    settings, _ = _settings()
+    if settings.database_url is None and not settings.data_dir.exists():
+        _refuse([f"DEVELOPER_DATA_DIR: there is no database in {settings.data_dir}; restore it first"])
+    logs.configure()
+    if _run(_reapply(settings, files)):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -107,6 +127,16 @@ async def _serve_as_worker(settings: Settings, listen: Listen) -> None:
         await stop.wait()
 
 
+async def _reapply(settings: Settings, files: Sequence[BinaryIO]) -> bool:
+    """Say what came of it and return whether something was amiss."""
+    async with open_databases(settings) as databases:
+        reapplication = Reapplication(databases.main, _say)
+        for file in files:
+            await reapplication.read(file.name, file)
+    _say(reapplication.summary if reapplication.lines else "Nothing to read: is this the log?")
+    return reapplication.faults > 0 or reapplication.lines == 0
+
+
 def _asked_to_stop() -> asyncio.Event:
     """Return what is set by a signal to end."""
     stop = asyncio.Event()
@@ -117,10 +147,12 @@ def _asked_to_stop() -> asyncio.Event:
 
 def _welcome(settings: Settings, addresses: Addresses) -> str:
     """Say where everything is and, in development, give lines to paste."""
+    drawn = settings.data_dir / "internal-token"
+    tokens = "configured" if settings.internal_tokens else f"in {drawn}"
     places = (
         "Ready.\n"
         f"  gRPC      {addresses.grpc}\n"
-        f"  internal  {addresses.internal_grpc}\n"
+        f"  internal  {addresses.internal_grpc}  (service tokens: {tokens})\n"
         f"  REST      http://{addresses.http}  (description: /openapi.json)\n"
         f"  metrics   http://{addresses.metrics}/metrics\n"
     )

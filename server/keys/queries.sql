@@ -71,11 +71,19 @@ WHERE id = $1 AND developer_id = $2 AND revoked_at IS NULL
 RETURNING id, developer_id, name, environment, scopes, key_prefix, created_at, expires_at, revoked_at, last_used_at;
 
 -- name: revoke_key
--- Revoke a key, unless it is revoked already: then no row comes back.
+-- Revoke a key now, or as of an earlier time, unless it is revoked already: then no row comes back.
 UPDATE api_keys
-SET revoked_at = clock()
+SET revoked_at = least(clock(), $3)
 WHERE id = $1 AND developer_id = $2 AND revoked_at IS NULL
 RETURNING id, developer_id, name, environment, scopes, key_prefix, created_at, expires_at, revoked_at, last_used_at;
+
+-- name: hold_keys
+-- Read some keys, whosever they are, and hold their rows until the transaction ends; in one order, so that nobody deadlocks.
+SELECT id, developer_id, name, environment, scopes, key_prefix, created_at, expires_at, revoked_at, last_used_at
+FROM api_keys
+WHERE id = ANY ($1)
+ORDER BY id
+FOR UPDATE;
 
 -- name: count_live_secrets
 -- Count the secrets of a held key that work at a moment.
@@ -88,6 +96,19 @@ UPDATE api_key_secrets SET expires_at = $2 WHERE key_id = $1 AND expires_at IS N
 -- name: end_secrets
 -- End every secret of a held key at a moment.
 UPDATE api_key_secrets SET expires_at = $2 WHERE key_id = $1 AND (expires_at IS NULL OR expires_at > $2);
+
+-- name: end_older_secrets
+-- End what a rotation at $3 to version $2 replaced, no later than at $4; of secrets made after it none is meant, whatever its number.
+WITH ended AS (
+    UPDATE api_key_secrets
+    SET expires_at = least(expires_at, $4), retired_at = least(retired_at, $3)
+    WHERE key_id = $1 AND version < $2 AND created_at <= $3
+      AND (coalesce(expires_at, 'infinity') > $4 OR coalesce(retired_at, 'infinity') > $3)
+    RETURNING 1
+)
+SELECT
+    (SELECT count(*) FROM ended) AS ended,
+    EXISTS (SELECT FROM api_key_secrets WHERE key_id = $1 AND version = $2 AND created_at <= $3) AS known;
 
 -- name: add_secret
 -- Add the next secret version to a held key, in place of the current one, and show its prefix on the key.

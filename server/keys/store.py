@@ -1,5 +1,6 @@
 """API keys in PostgreSQL: one method per named statement of `queries.sql`. No rule is decided here."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -108,12 +109,12 @@ class KeyStore:
         )
         return _key(row)
 
-    async def revoke(self, developer_id: DeveloperId, key_id: KeyId) -> ApiKey | None:
-        """Revoke a key and end its secrets; None when there is no such key that could be revoked.
+    async def revoke(self, developer_id: DeveloperId, key_id: KeyId, at: datetime | None = None) -> ApiKey | None:
+        """Revoke a key and end its secrets, now or as of a time before; None when no such key could be revoked.
 
         Two statements, so that the second sees the secret of a rotation which the first had to wait for.
         """
-        row = await self._connection.fetchrow(_SQL["revoke_key"], key_id, developer_id)
+        row = await self._connection.fetchrow(_SQL["revoke_key"], key_id, developer_id, at)
         if row is None:
             return None
         await self._connection.execute(_SQL["end_secrets"], key_id, row["revoked_at"])
@@ -142,6 +143,21 @@ class KeyStore:
     async def end_secrets(self, key_id: KeyId, now: datetime) -> None:
         """End every secret of a held key."""
         await self._connection.execute(_SQL["end_secrets"], key_id, now)
+
+    async def hold(self, key_ids: Collection[KeyId]) -> dict[KeyId, ApiKey]:
+        """Read those of some keys that exist, of any developer, and hold them until the transaction ends."""
+        rows = await self._connection.fetch(_SQL["hold_keys"], list(key_ids))
+        return {row["id"]: _key(row) for row in rows}
+
+    async def end_older_secrets(
+        self, key_id: KeyId, version: int, rotated_at: datetime, ends_at: datetime
+    ) -> tuple[int, bool]:
+        """End what a rotation of a held key to `version` replaced, at `ends_at` or when it ends already, if earlier.
+
+        Return how many secrets that changed, and whether the rotation's own secret exists.
+        """
+        row = await self._the_row("end_older_secrets", key_id, version, rotated_at, ends_at)
+        return row["ended"], row["known"]
 
     async def add_secret(self, key_id: KeyId, secret: StoredSecret, now: datetime) -> tuple[ApiKey, int]:
         """Add the next secret of a held key and return the key with the version's number.

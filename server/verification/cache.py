@@ -74,37 +74,38 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def recall(self, text: str) -> tuple[bytes, Entry | None]:
-        """Return the key's digest, to go on with, and what is remembered, if that is still good."""
-        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16, key=self._digest_key).digest()
-        entry = self._entries.get(digest)
-        if entry is not None and self._clock() < entry.good_until:
-            self.hits += 1
-            return digest, entry
-        return digest, None
+    def recall(self, text: str) -> Entry | None:
+        """Return what is remembered of a key, if that is still good."""
+        entry = self._entries.get(self._digest(text))
+        if entry is None or self._clock() >= entry.good_until:
+            return None
+        self.hits += 1
+        return entry
 
-    async def find(self, digest: bytes, text: str) -> Entry | None:
-        """Return what is remembered or read it; None when no key has this secret.
+    async def find(self, text: str) -> Entry | None:
+        """Read a key, together with all who ask for it meanwhile; None when nobody has it, as far as is remembered.
 
         Raises:
             Unavailable: the database cannot be asked.
         """
+        digest = self._digest(text)
         until = self._absent.get(digest)
         if until is not None and self._clock() < until:
             self.hits += 1
             return None
         flight = self._flights.get(digest)
         if flight is None or flight.number != self._changes:
-            return await self.read(digest, text)
+            return await self.read(text)
         return await asyncio.shield(flight.task)
 
-    async def read(self, digest: bytes, text: str) -> Entry | None:
+    async def read(self, text: str) -> Entry | None:
         """Ask the database, whatever is remembered, and remember the answer.
 
         Raises:
             Unavailable: the database cannot be asked.
         """
         self.misses += 1
+        digest = self._digest(text)
         task = asyncio.create_task(self._read_and_remember(digest, text, self._changes))
         flight = self._flights[digest] = _Flight(task=task, number=self._changes)
         task.add_done_callback(lambda _: self._land(digest, flight))
@@ -128,6 +129,9 @@ class KeyCache:
         """Take note that changes are heard from now on, or no more; what is remembered was of the time before."""
         self._heard = connected
         self.forget(EVERYTHING)
+
+    def _digest(self, text: str) -> bytes:
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16, key=self._digest_key).digest()
 
     def _forget_everything(self) -> None:
         self._entries.clear()

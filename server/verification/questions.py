@@ -5,19 +5,24 @@ again. It is parsed and validated once. protobuf merges what is put together, so
 that were valid, and hold no key themselves, is a valid message again.
 """
 
+from contextlib import suppress
+
 from google.protobuf.message import DecodeError
 from sdk.developer.v1 import api_key_pb2
 from sdk.verification.v1.verification_service_pb2 import (
     CONSISTENCY_FRESH,
+    BatchVerifyApiKeysRequest,
     StreamVerifyApiKeysRequest,
     VerifyApiKeyRequest,
 )
 
+from server.errors import InvalidRequest
 from server.rpc.validation import parse_valid
 from server.verification.model import Presented, Question
 
 _REMEMBERED = 4096
 _LONGEST = 256
+_BATCH = 100  # the rule of BatchVerifyApiKeysRequest
 _FIRST_FIELD = 0x0A  # number 1, length-delimited: `api_key`, and `request` of a stream's messages
 _ONE_BYTE_LENGTHS = 0x80
 _ENVIRONMENTS = {api_key_pb2.API_KEY_ENVIRONMENT_LIVE: "live", api_key_pb2.API_KEY_ENVIRONMENT_TEST: "test"}
@@ -43,11 +48,20 @@ class QuestionReader:
             self._known[rest] = presented.question
         return presented
 
+    def read_batch(self, encoded: bytes) -> list[Presented]:
+        """Read a BatchVerifyApiKeysRequest."""
+        parts = _parts(encoded)
+        if 1 <= len(parts) <= _BATCH:
+            with suppress(InvalidRequest):  # told below, with the place where it is
+                return [self.read(part) for part in parts]
+        return [presented_by(each) for each in parse_valid(BatchVerifyApiKeysRequest, encoded).requests]
+
     def read_streamed(self, encoded: bytes) -> Presented:
         """Read a StreamVerifyApiKeysRequest."""
-        size = len(encoded) - 2
-        if size > 0 and encoded[0] == _FIRST_FIELD and encoded[1] == size < _ONE_BYTE_LENGTHS:
-            return self.read(encoded[2:])
+        parts = _parts(encoded)
+        if len(parts) == 1:
+            with suppress(InvalidRequest):
+                return self.read(parts[0])
         return presented_by(parse_valid(StreamVerifyApiKeysRequest, encoded).request)
 
 
@@ -75,6 +89,23 @@ def _split(encoded: bytes) -> tuple[bytes, bytes]:
         if len(encoded) >= end and key.isascii():
             return key, encoded[end:]
     return b"", encoded
+
+
+def _parts(encoded: bytes) -> list[bytes]:
+    """Split a message that is nothing but its first field, a message of up to 16 KiB, again and again; else empty."""
+    parts = []
+    position, end = 0, len(encoded)
+    while position + 2 < end:
+        size, start = encoded[position + 1], position + 2
+        if size >= _ONE_BYTE_LENGTHS:
+            size, start = size - _ONE_BYTE_LENGTHS + encoded[start] * _ONE_BYTE_LENGTHS, start + 1
+            if encoded[start - 1] >= _ONE_BYTE_LENGTHS:
+                return []
+        if encoded[position] != _FIRST_FIELD or start + size > end:
+            return []
+        parts.append(encoded[start : start + size])
+        position = start + size
+    return parts if position == end else []
 
 
 def _holds_no_key(rest: bytes) -> bool:

@@ -11,7 +11,6 @@ from grpc.aio import ServicerContext
 from sdk.developer.v1 import api_key_pb2
 from sdk.verification.v1 import verdict_pb2
 from sdk.verification.v1.verification_service_pb2 import (
-    BatchVerifyApiKeysRequest,
     BatchVerifyApiKeysResponse,
     Check,
     StreamVerifyApiKeysResponse,
@@ -21,7 +20,7 @@ from sdk.verification.v1.verification_service_pb2 import (
 from server.rpc.validation import reads_bytes
 from server.times import format_time
 from server.verification.cache import Entry
-from server.verification.questions import QuestionReader, presented_by
+from server.verification.questions import QuestionReader
 from server.verification.service import Answer, VerificationService, month_ends_at
 from server.verification.verdict import Verdict
 
@@ -56,9 +55,10 @@ class VerificationRpc:
         """Judge one key."""
         return _encoded(await self._verification.verify(self._questions.read(encoded)))
 
-    async def BatchVerifyApiKeys(self, request: BatchVerifyApiKeysRequest, context: Context) -> bytes:
+    @reads_bytes
+    async def BatchVerifyApiKeys(self, encoded: bytes, context: Context) -> bytes:
         """Judge several keys."""
-        answers = await self._verification.verify_all([presented_by(each) for each in request.requests])
+        answers = await self._verification.verify_all(self._questions.read_batch(encoded))
         return b"".join([_nested(_RESPONSES, _encoded(answer)) for answer in answers])
 
     @reads_bytes

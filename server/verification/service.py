@@ -93,11 +93,8 @@ class VerificationService:
         Raises:
             Unavailable: the answer cannot be known; nothing was counted.
         """
-        text, question = presented
-        digest, entry = self._cache.recall(text)
-        if entry is None or question.fresh:
-            return await self._conclude(await self._look_up(digest, presented), question)
-        return await self._conclude(entry, question)
+        found = self._recall(presented) or await self._look_up(presented)
+        return await self._conclude(found, presented.question)
 
     async def verify_all(self, batch: Sequence[Presented]) -> list[Answer]:
         """Judge several keys in their order; nothing is counted before every key is known.
@@ -105,27 +102,32 @@ class VerificationService:
         Raises:
             Unavailable: the answer of one cannot be known.
         """
-        recalled = [self._cache.recall(presented.text) for presented in batch]
-        missing = [
-            asyncio.ensure_future(self._look_up(digest, presented))
-            for (digest, entry), presented in zip(recalled, batch, strict=True)
-            if entry is None or presented.question.fresh
-        ]
-        read = iter(await asyncio.gather(*missing)) if missing else iter(())
+        known: dict[int, Entry | Answer] = {}  # what was looked up, by place
+        while True:  # what was remembered may have ended while others were looked up
+            found = [known.get(place) or self._recall(presented) for place, presented in enumerate(batch)]
+            missing = [place for place, each in enumerate(found) if each is None]
+            if not missing:
+                break
+            looked_up = await asyncio.gather(*(self._look_up(batch[place]) for place in missing))
+            known |= zip(missing, looked_up, strict=True)
         return [
-            await self._conclude(next(read) if entry is None or presented.question.fresh else entry, presented.question)
-            for (_, entry), presented in zip(recalled, batch, strict=True)
+            await self._conclude(each, presented.question)
+            for each, presented in zip(found, batch, strict=True)
+            if each is not None
         ]
 
     async def standing(self, entry: Entry) -> Decision:
         """Tell where a key's limits stand, without using them."""
         return await self._limiter.peek(entry.claims, 0)
 
-    async def _look_up(self, digest: bytes, presented: Presented) -> Entry | Answer:
+    def _recall(self, presented: Presented) -> Entry | None:
+        return None if presented.question.fresh else self._cache.recall(presented.text)
+
+    async def _look_up(self, presented: Presented) -> Entry | Answer:
         if find_prefix(presented.text) is None:
             return MALFORMED
         look = self._cache.read if presented.question.fresh else self._cache.find
-        return await look(digest, presented.text) or NOT_FOUND
+        return await look(presented.text) or NOT_FOUND
 
     async def _conclude(self, found: Entry | Answer, question: Question) -> Answer:
         if question.explain:

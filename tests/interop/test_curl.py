@@ -60,15 +60,20 @@ async def test_every_line_of_the_readme_works(fresh: Installation, tmp_path: Pat
             script = script.replace(_DEFAULTS[name], getattr(server.addresses, name.lower()))
         work_tree = fresh.folder / "work"  # so that files the lines write do not land in ours
         work_tree.mkdir()
+        for name in (".venv", "examples"):
+            (work_tree / name).symlink_to(ROOT / name)
         (work_tree / "Makefile").write_text(f"token:\n\t@$(MAKE) --no-print-directory -C '{ROOT}' token\n")
 
-        pasted = await run_tool(
-            "bash", "-c", script, seconds=60, cwd=work_tree, environment={"DEVELOPER_DATA_DIR": str(fresh.data_dir)}
-        )
+        environment = {
+            "DEVELOPER_DATA_DIR": str(fresh.data_dir),
+            "DEVELOPER_INTERNAL_GRPC_ADDRESS": server.addresses.internal_grpc,
+        }
+        pasted = await run_tool("bash", "-c", script, seconds=60, cwd=work_tree, environment=environment)
 
     assert pasted.exit_code == 0, pasted.stdout[-1000:] + pasted.stderr
     methods = [event["method"].rpartition("/")[2] for event in server.log if event["event"] == "call"]
     assert all(methods.count(f"{verb}ApiKey{'s' * (verb == 'List')}") >= 2 for verb in _METHODS), methods
+    assert pasted.stdout.count("VERDICT_VALID") == 2
 
 
 async def test_the_printed_lines_work_as_they_are(fresh: Installation) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sdk.developer.v1 import developer_service_pb2
 
-from server.app import PUBLIC_SERVICES
+from server.app import INTERNAL_SERVICES, PUBLIC_SERVICES
 from tests.interop.tools import Outcome, run_tool
 from tests.service import Service
 
@@ -57,18 +57,20 @@ def _failure(outcome: Outcome, code: int) -> dict[str, Any]:
     return {"message": status["message"], **details}
 
 
-async def test_the_public_port_lists_the_service(service: Service) -> None:
-    assert (await _ask(service.addresses.grpc, "list")).split() == [HEALTH, *REFLECTION, SERVICE]
+async def test_the_public_port_lists_the_public_services(service: Service) -> None:
+    public = [each.full_name for each in PUBLIC_SERVICES]
+    assert (await _ask(service.addresses.grpc, "list")).split() == [HEALTH, *REFLECTION, *public]
 
 
 async def test_the_internal_port_lists_no_public_service(service: Service) -> None:
-    assert (await _ask(service.addresses.internal_grpc, "list")).split() == [HEALTH, *REFLECTION]
+    listed = set((await _ask(service.addresses.internal_grpc, "list")).split())
+    assert listed == {HEALTH, *REFLECTION, *(each.full_name for each in INTERNAL_SERVICES)}
 
 
 async def test_the_service_lists_its_six_methods(service: Service) -> None:
     methods = (await _ask(service.addresses.grpc, "list", SERVICE)).split()
 
-    (descriptor,) = PUBLIC_SERVICES
+    (descriptor,) = (each for each in PUBLIC_SERVICES if each.full_name == SERVICE)
     assert methods == sorted(method.full_name for method in descriptor.methods)
     assert len(methods) == 6
 

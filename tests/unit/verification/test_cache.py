@@ -49,8 +49,7 @@ def cache(source: Source, time: Time) -> KeyCache:
 
 
 async def look(cache: KeyCache, text: str) -> Entry | None:
-    digest, entry = cache.recall(text)
-    return entry or await cache.find(digest, text)
+    return cache.recall(text) or await cache.find(text)
 
 
 async def test_a_key_is_read_once_and_remembered(cache: KeyCache, source: Source) -> None:
@@ -272,9 +271,8 @@ async def test_what_has_ended_makes_room(cache: KeyCache, time: Time) -> None:
 
 async def test_a_fresh_read_passes_by_what_is_remembered(cache: KeyCache, source: Source) -> None:
     await look(cache, "a")
-    digest, _ = cache.recall("a")
 
-    await cache.read(digest, "a")
+    await cache.read("a")
 
     assert source.reads == ["a", "a"]
 

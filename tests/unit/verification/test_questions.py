@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sdk.developer.v1 import api_key_pb2
 from sdk.verification.v1.verification_service_pb2 import (
     CONSISTENCY_FRESH,
+    BatchVerifyApiKeysRequest,
     StreamVerifyApiKeysRequest,
     VerifyApiKeyRequest,
 )
@@ -60,6 +61,29 @@ def test_messages_put_together_in_any_way_are_read_alike(parts: list[list[Verify
         encoded = b"".join(message.SerializeToString() for message in part)
         for each in (encoded, encoded + b"\x0a\x00", encoded[:-1], encoded + junk, b"\x0a\x03abc" + encoded) * 2:
             assert fast(reader, each) == slowly(each)
+
+
+@given(st.lists(requests, max_size=4), st.sampled_from([b"", b"\x0a", b"\x0a\x00", b"\x12\x01a", b"\x0a\x80\x01"]))
+def test_a_batch_is_read_as_its_parts_are(messages: list[VerifyApiKeyRequest], junk: bytes) -> None:
+    reader = QuestionReader()
+    encoded = BatchVerifyApiKeysRequest(requests=messages).SerializeToString() + junk
+    for _ in range(2):
+        try:
+            expected: object = [presented_by(each) for each in parse_valid(BatchVerifyApiKeysRequest, encoded).requests]
+        except InvalidRequest as refusal:
+            expected = refusal.violations
+        try:
+            read: object = reader.read_batch(encoded)
+        except InvalidRequest as refusal:
+            read = refusal.violations
+        assert read == expected
+
+
+def test_a_batch_of_too_many_is_refused() -> None:
+    many = BatchVerifyApiKeysRequest(requests=[VerifyApiKeyRequest(api_key="x")] * 101).SerializeToString()
+
+    with pytest.raises(InvalidRequest):
+        QuestionReader().read_batch(many)
 
 
 def test_the_same_question_about_another_key_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
