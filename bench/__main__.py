@@ -1,9 +1,11 @@
 """`python -m bench`: everything in one run, of less than seven minutes, that leaves nothing behind."""
 
 import asyncio
+import logging
 import signal
 import sys
 
+import structlog
 import uvloop
 
 from bench.bad_keys import SOME, bad_keys
@@ -47,6 +49,7 @@ async def run() -> tuple[list[Result], str]:
 
 def main() -> int:
     """Run and print; Ctrl-C and SIGTERM end the run and what it started."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         results, description = uvloop.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -218,22 +218,24 @@ class KeyService:
 
         async with self._verifiers.waiting() as confirmation:
 
-            async def work(connection: Connection) -> ApiKey:
+            async def work(connection: Connection) -> ApiKey | None:
                 store = KeyStore(connection)
                 key = await store.revoke(actor.developer_id, known)
                 if key is None:
-                    _refuse_revoked(await _found(store, actor.developer_id, known))
-                    raise _no_such_key()
-                await record(connection, actor, Action.KEY_REVOKED, key.id, {"key_prefix": key.key_prefix})
+                    await _found(store, actor.developer_id, known)
+                else:
+                    await record(connection, actor, Action.KEY_REVOKED, key.id, {"key_prefix": key.key_prefix})
                 if wait:
                     await confirmation.ask(connection)
                 return key
 
             revoked = await self._database.transaction(work)
-            self._verifiers.forget(revoked.id)
-            if wait:
+            self._verifiers.forget(known)
+            if wait:  # also for who asks again because the first answer was lost
                 await confirmation.everywhere()
-            return revoked
+        if revoked is None:
+            raise _is_revoked()
+        return revoked
 
     async def sweep(self) -> None:
         """Erase the sealed answers and request ids whose time is over, in small steps whatever has piled up."""
@@ -321,7 +323,11 @@ def _refuse(faults: Collection[Violation | None]) -> None:
 
 def _refuse_revoked(key: ApiKey) -> None:
     if key.status is Status.REVOKED:
-        raise Conflict("This key is revoked, for ever. Create a new one.")
+        raise _is_revoked()
+
+
+def _is_revoked() -> Conflict:
+    return Conflict("This key is revoked, for ever. Create a new one.")
 
 
 def _refuse_expired(key: ApiKey, now: datetime) -> None:

@@ -16,6 +16,6 @@ def tools() -> Iterator[None]:
         for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # a make below `make interop` would name its folder
             patch.delenv(name, raising=False)
         patch.setenv("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
-        missing = [tool for tool in ("grpcurl", "curl", "node", "npm") if shutil.which(tool) is None]
+        missing = [tool for tool in ("grpcurl", "ghz", "curl", "node", "npm") if shutil.which(tool) is None]
         assert not missing, f"{', '.join(missing)} not found: run .ci/tools, or `make interop`, which does"
         yield

@@ -6,6 +6,7 @@ from statistics import quantiles
 
 import pytest
 
+from server.errors import Conflict
 from server.ids import DeveloperId
 from server.keys.service import RotateKey, UpdateKey
 from server.postgres.pool import Database
@@ -99,6 +100,30 @@ async def test_a_waiting_revocation_returns_when_nobody_accepts_the_key_any_more
         await one.keys.revoke(actor, key_id, wait=True)
 
         assert await other.verdict(secret) is Verdict.REVOKED
+
+
+async def test_who_asks_again_waits_as_well_before_the_conflict_is_told(
+    one: Replica, other: Replica, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a lost answer would lose what it promised."""
+    key_id, secret, actor = await new_key(one, alice)
+    assert await other.verdict(secret) is Verdict.VALID
+    forget = other.cache.forget
+    monkeypatch.setattr(other.cache, "forget", lambda changed: None)  # the first notice does not arrive
+    await one.keys.revoke(actor, key_id)
+    monkeypatch.setattr(other.cache, "forget", forget)
+
+    async def late(self: Replicas, token: str) -> None:
+        await asyncio.sleep(0.3)
+        forget("*")
+        await confirm(self, token)
+
+    confirm = Replicas._confirm
+    monkeypatch.setattr(Replicas, "_confirm", late)
+    with pytest.raises(Conflict):
+        await one.keys.revoke(actor, key_id, wait=True)
+
+    assert await other.verdict(secret) is Verdict.REVOKED
 
 
 async def test_waiting_takes_no_longer_than_the_answers(one: Replica, other: Replica, alice: DeveloperId) -> None:
