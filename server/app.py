@@ -204,16 +204,16 @@ def build_tls(certificate: Path | None, key: Path | None, client_ca: Path | None
 
 def build_public_handlers(engine: Engine, keys: KeyService) -> Handlers:
     """Make the handlers of the public services, by the services' names."""
-    reports, limits = UsageReports(engine.databases.main), LimitService(engine.databases.main, engine.limiter)
+    reports, limits = UsageReports(engine.databases.reports), LimitService(engine.databases.main, engine.limiter)
     servicers = DeveloperService(keys), UsageService(reports, limits)
     return dict(zip(_names(PUBLIC_SERVICES), map(service_handlers, PUBLIC_SERVICES, servicers), strict=True))
 
 
 def build_internal_handlers(engine: Engine) -> Handlers:
     """Make the handlers of the internal services, by the services' names."""
-    main = engine.databases.main
     verification = VerificationService(engine.cache, engine.limiter, engine.counters, engine.registry)
-    metering = MeteringService(UsageReports(main), AcquisitionRecorder(StreamLedger(engine.databases.ledger)))
+    recorder = AcquisitionRecorder(StreamLedger(engine.databases.ledger))
+    metering = MeteringService(UsageReports(engine.databases.reports), recorder)
     servicers = VerificationRpc(verification), metering, Authorization(verification)
     return dict(zip(_names(INTERNAL_SERVICES), map(service_handlers, INTERNAL_SERVICES, servicers), strict=True))
 

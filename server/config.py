@@ -159,6 +159,7 @@ class Settings(_FromEnvironment):
     oauth_client_ids: Annotated[tuple[str, ...] | None, NoDecode, _parse_list(str)] = None
     key_environment: Environment | None = None
     key_peppers: Annotated[Peppers | None, NoDecode, _read_with(Peppers.parse)] = None
+    key_pepper_current: int | None = None
     rotation_grace_seconds: int = Field(3600, ge=0, le=MAXIMUM_GRACE_SECONDS)
     auto_register: bool | None = None
     management_rate: Annotated[Rate, NoDecode, _read_with(Rate.parse)] = Rate(120, 60)
@@ -240,12 +241,21 @@ def _faults_between(present: Mapping[str, str]) -> list[str]:
         faults += [f"{name}: has no meaning without DEVELOPER_OAUTH_ISSUER" for name in needless if name in present]
     if present.get("DATABASE_POOLER") == "transaction" and "DATABASE_DIRECT_URL" not in present:
         faults.append("DATABASE_DIRECT_URL: must be set when DATABASE_POOLER is: a pooler forgets who listens")
+    faults += _pepper_faults(present)
     for prefix in ("DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"):
         faults += _tls_faults(prefix, present)
     if present.get("DEVELOPER_WORKERS", "1") != "1" and "DEVELOPER_VALKEY_URL" not in present:
         faults.append("DEVELOPER_WORKERS: more than 1 needs DEVELOPER_VALKEY_URL: workers must share their limits")
     faults += _misspelt(present)
     return faults
+
+
+def _pepper_faults(present: Mapping[str, str]) -> list[str]:
+    """Judge whether the pepper to use is one of those that are there."""
+    current, peppers = present.get("DEVELOPER_KEY_PEPPER_CURRENT", ""), present.get("DEVELOPER_KEY_PEPPERS", "")
+    versions = {entry.strip().partition(":")[0] for entry in peppers.split(",")}
+    is_known = not current or current.strip() in versions
+    return [] if is_known else ["DEVELOPER_KEY_PEPPER_CURRENT: must be a version in DEVELOPER_KEY_PEPPERS"]
 
 
 def _misspelt(present: Mapping[str, str]) -> list[str]:

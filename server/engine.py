@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
+import structlog
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from server.config import Settings
@@ -20,6 +21,8 @@ from server.verification.replicas import CHANGES, CONFIRMATIONS, Replicas
 from server.verification.service import key_reader
 
 _LISTEN_SECONDS = 2.0
+
+_log = structlog.get_logger("server.engine")
 
 
 class Engine(NamedTuple):
@@ -104,11 +107,18 @@ async def open_cache(
 
 @asynccontextmanager
 async def in_background(*work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Run endless work beside the block and cancel it on leaving."""
+    """Run endless work beside the block and cancel it on leaving; work that fails before is told in the log."""
     tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(_tell_fault)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tell_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        _log.error("background_work_ended", fault=type(fault).__name__)

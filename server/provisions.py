@@ -18,7 +18,7 @@ from server.private_file import PrivateFileError, read_or_create
 LOCAL_ISSUER = "urn:sdk:developer:local-issuer"
 LOCAL_AUDIENCE = "urn:sdk:developer"
 
-_POOL_SIZES = (8, 4, 4, 2, 1)  # of Databases, in its order
+_POOL_SIZES = (8, 4, 4, 2, 2, 1)  # of Databases, in its order
 
 
 class Databases(NamedTuple):
@@ -32,6 +32,7 @@ class Databases(NamedTuple):
     verification: Database
     ledger: Database
     metering: Database
+    reports: Database
     probe: Database
     direct_dsn: str
 
@@ -44,7 +45,7 @@ def local_issuer(settings: Settings) -> LocalIssuer:
 def build_peppers(settings: Settings) -> Peppers:
     """Take the configured peppers or, in development, the one in the data directory, drawn on the first start."""
     if settings.key_peppers is not None:
-        return settings.key_peppers
+        return settings.key_peppers.using(settings.key_pepper_current)
     path = settings.data_dir / "pepper"
     drawn = read_or_create(path, lambda: b"1:" + base64.b64encode(secrets.token_bytes(MINIMUM_PEPPER_BYTES)))
     try:
@@ -59,8 +60,12 @@ def build_internal_tokens(settings: Settings) -> ServiceTokens:
     """Take the configured service tokens or the one in the data directory, drawn on the first start."""
     if settings.internal_tokens is not None:
         return settings.internal_tokens
-    drawn = read_or_create(settings.data_dir / "internal-token", lambda: draw_service_token().encode())
-    return ServiceTokens.of("internal-token", drawn.decode(errors="replace").strip())
+    path = settings.data_dir / "internal-token"
+    drawn = read_or_create(path, lambda: draw_service_token().encode())
+    try:
+        return ServiceTokens.of("internal-token", drawn.decode(errors="replace").strip())
+    except ValueError as error:
+        raise PrivateFileError(f"{path} holds no service token: {error}. Remove it, and one is drawn") from None
 
 
 @asynccontextmanager
@@ -73,7 +78,7 @@ async def provided_database(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    connections = 30 + 20 * settings.workers  # the pools and the listener of each; a migration, psql
+    connections = 30 + 25 * settings.workers  # the pools and the listener of each; a migration, psql
     embedded = EmbeddedPostgres(
         settings.data_dir / "postgres", bin_dir=settings.pg_bin, settings={"max_connections": str(connections)}
     )
@@ -96,11 +101,11 @@ async def open_databases(settings: Settings) -> AsyncIterator[Databases]:
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(provided_database(settings))
         pooled = settings.database_pooler == "transaction"
-        main, verification, ledger, metering, probe = pools = [
+        main, verification, ledger, metering, reports, probe = pools = [
             Database(dsn, size=size, transaction_pooler=pooled) for size in _POOL_SIZES
         ]
         for pool in pools:
             await pool.open()
             stack.push_async_callback(pool.close)
         await check(pools[0])
-        yield Databases(main, verification, ledger, metering, probe, settings.database_direct_url or dsn)
+        yield Databases(main, verification, ledger, metering, reports, probe, settings.database_direct_url or dsn)

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -43,6 +44,7 @@ _STEADY_SECONDS = 10.0
 """A worker that lives longer is not at fault when it dies."""
 _TRIES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_DOUBLINGS = 10
 _MEMORY = "/dev/shm"  # noqa: S108 - for a private folder with a drawn name
 _FOLDER = "developer-metrics-"
 _PR_SET_PDEATHSIG = 1
@@ -101,7 +103,7 @@ class Workers:
             deaths = deaths + 1 if time.monotonic() - started < _STEADY_SECONDS else 1
             if not self._all_serve.is_set() and (status == _REFUSED or deaths == _TRIES):
                 raise WorkersError(f"Worker {number} ended before it was ready (status {status}).")
-            pause = min(_FIRST_PAUSE * 2 ** (deaths - 1), _LONGEST_PAUSE)
+            pause = min(_FIRST_PAUSE * 2 ** min(deaths - 1, _DOUBLINGS), _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
 
     async def _live(self, number: int) -> int | None:
@@ -222,14 +224,26 @@ def _metrics_of(pid: int) -> Iterable[Metric]:
 @contextmanager
 def _metrics_folder(place: Path) -> Iterator[str]:
     """Make a folder for the block, and remove those whose makers were killed before they could."""
-    for lock in place.glob(f"{_FOLDER}*/lock"):
-        with suppress(OSError), lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    for abandoned in place.glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            _remove_unless_locked(abandoned)
     with TemporaryDirectory(prefix=_FOLDER, dir=place) as folder, Path(folder, "draft").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         Path(folder, "draft").rename(Path(folder, "lock"))  # nobody can find it before it is ours
         yield folder
+
+
+def _remove_unless_locked(folder: Path) -> None:
+    """Remove a folder of ours. Anybody may write beside it: what others made is not touched, nothing is waited for."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    lock = os.open(folder / "lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def _hold(address: Address, stack: AsyncExitStack) -> str:

@@ -15,6 +15,8 @@ from server.rpc.call import Call, Proceed
 
 _ENTRY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})", re.ASCII)
 _REMEMBERED = 1000
+_SHORTEST = 16
+_OF_NOTHING = hashlib.sha256(b"").digest()
 _LOOPBACK = ("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")
 
 
@@ -42,12 +44,21 @@ class ServiceTokens:
             match = _ENTRY.fullmatch(entry.strip())
             if match is None:
                 raise ValueError(f"entry {position} is not NAME:SHA256 with the digest as 64 hex digits")
-            names[bytes.fromhex(match[2])] = match[1]
+            digest = bytes.fromhex(match[2])
+            if digest == _OF_NOTHING:
+                raise ValueError(f"entry {position} is the digest of an empty token")
+            names[digest] = match[1]
         return cls(names)
 
     @classmethod
     def of(cls, name: str, token: str) -> "ServiceTokens":
-        """Take one token as it is."""
+        """Take one token as it is.
+
+        Raises:
+            ValueError: it is too short to be one.
+        """
+        if len(token) < _SHORTEST:
+            raise ValueError(f"a service token has {_SHORTEST} characters or more")
         return cls({hashlib.sha256(token.encode()).digest(): name})
 
     def find_name(self, header: str) -> str | None:

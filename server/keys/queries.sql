@@ -112,9 +112,7 @@ SELECT
 
 -- name: add_secret
 -- Add the next secret version to a held key, in place of the current one, and show its prefix on the key.
-WITH retired AS (
-    UPDATE api_key_secrets SET retired_at = $5 WHERE key_id = $1 AND retired_at IS NULL
-), secret AS (
+WITH secret AS (
     INSERT INTO api_key_secrets (key_prefix, key_id, version, digest, pepper_version, created_at)
     SELECT $2, $1, max(version) + 1, $3, $4, $5 FROM api_key_secrets WHERE key_id = $1
     RETURNING key_id, key_prefix, version

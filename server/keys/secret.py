@@ -89,6 +89,20 @@ class Peppers:
         self._versions = dict(versions)
         self.current = max(self._versions)
 
+    def using(self, version: int | None) -> "Peppers":
+        """Return the same peppers with another one current, so that all servers know a new one before any uses it.
+
+        Raises:
+            ValueError: there is no such version.
+        """
+        if version is None:
+            return self
+        if version not in self:
+            raise ValueError(f"there is no pepper {version}")
+        chosen = Peppers(self._versions)
+        chosen.current = version
+        return chosen
+
     @classmethod
     def parse(cls, text: str) -> "Peppers":
         """Read `1:base64,2:base64`.

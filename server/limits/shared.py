@@ -3,10 +3,11 @@
 Every call is one run of `window.lua`, which decides over all its windows at once by Valkey's clock. Calls that arrive
 while others are on their way travel together.
 
-No call waits longer than a tenth of a second. When Valkey is away, slow or refuses, the calls that wait and all that
-follow are decided in the memory of this process, until a run of the script succeeds again; that is tried once a second,
-beside the calls. What Valkey lets in is counted in memory too, so an outage gives no window a fresh start: at worst
-every process lets in the full limit. `developer_limits_shared` and `developer_limits_local_decisions_total` tell of it.
+Nothing that was sent is waited for longer than a tenth of a second. When Valkey is away, slow or refuses, the calls
+that wait and all that follow are decided in the memory of this process, until a run of the script succeeds again; that
+is tried once a second, beside the calls. Time in which this process was too busy to listen is not held against Valkey.
+What Valkey lets in is counted in memory too, so an outage gives no window a fresh start: at worst every process lets in
+the full limit. `developer_limits_shared` and `developer_limits_local_decisions_total` tell of it.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from server.limits.script import Command, WindowScript, command
 from server.limits.service import LocalLimiter
 
 _BUDGET_SECONDS = 0.1
+_PARTS = 5
 _CONNECT_SECONDS = 1.0
 _WATCH_SECONDS = 1.0
 _SECOND = 1_000_000
@@ -30,9 +32,8 @@ _log = structlog.get_logger(__name__)
 
 
 class _Run(NamedTuple):
-    """A run of the script that a call waits for, since a time of the loop's. Its answer is None when there is none."""
+    """A run of the script that a call waits for. Its answer is None when there is none."""
 
-    since: float
     command: Command
     answer: "asyncio.Future[list[int] | None]"
 
@@ -101,7 +102,7 @@ class SharedLimiter:
         """Send a run with the next batch and wait for its answer."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[int] | None] = loop.create_future()
-        self._waiting.append(_Run(loop.time(), run, answer))
+        self._waiting.append(_Run(run, answer))
         if self._sender is None:
             self._sender = loop.create_task(self._send())
         return await answer
@@ -112,8 +113,7 @@ class SharedLimiter:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                async with asyncio.timeout_at(batch[0].since + _BUDGET_SECONDS):
-                    answers = await self._script.run([run.command for run in batch])
+                answers = await self._ask([run.command for run in batch])
                 for run, answer in zip(batch, answers, strict=True):
                     _give(run, answer)
         except Exception as fault:  # whatever it is, callers get an answer
@@ -124,6 +124,15 @@ class SharedLimiter:
             for run in (*batch, *self._waiting):
                 _give(run, None)
             self._waiting = []
+
+    async def _ask(self, commands: list[Command]) -> list[list[int]]:
+        """Run the script, for no longer than the budget; an answer that has arrived by then is taken."""
+        async with asyncio.timeout(None) as wait:
+            budget = _Budget(wait)
+            try:
+                return await self._script.run(commands)
+            finally:
+                budget.cancel()
 
     async def _watch(self) -> None:
         """Try to come back; while there is nothing to come back from, notice an outage even when no call does."""
@@ -139,8 +148,7 @@ class SharedLimiter:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await self._script.connect()
-            async with asyncio.timeout(_BUDGET_SECONDS):
-                await self._script.run([_PROBE])
+            await self._ask([_PROBE])
         except Exception as fault:
             await self._leave()
             return fault
@@ -153,6 +161,28 @@ class SharedLimiter:
         self._is_shared = False
         self._shared.set(0)
         await self._script.close()
+
+
+class _Budget:
+    """Ends a wait after a tenth of a second, but spends one part at most in a turn of the loop, however long it is."""
+
+    __slots__ = ("_loop", "_parts", "_timer", "_wait")
+
+    def __init__(self, wait: asyncio.Timeout) -> None:
+        self._wait = wait
+        self._loop = asyncio.get_running_loop()
+        self._parts = _PARTS
+        self._timer = self._loop.call_later(_BUDGET_SECONDS / _PARTS, self._spend)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _spend(self) -> None:
+        self._parts -= 1
+        if self._parts:
+            self._timer = self._loop.call_later(_BUDGET_SECONDS / _PARTS, self._spend)
+        else:
+            self._wait.reschedule(self._loop.time())  # it ends behind what has just been read
 
 
 def _give(run: _Run, answer: list[int] | None) -> None:

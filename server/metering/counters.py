@@ -3,6 +3,7 @@
 What is counted here is in the database a second later (`service.py`); a process that is killed loses that second.
 """
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ _DEAD = frozenset({"revoked", "expired", "rotated_out", "developer_suspended"})
 """Outcomes of calls whose secret authenticates nobody any more: they are counted, but are no use of the key."""
 _SETTLED_SECONDS = 5.0
 """How old a read of the database may be: one that ends later than this after a flush cannot have begun before it."""
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]{0,45}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,17 @@ class Use:
 
 
 class _Standing:
-    """A developer's units of this month: `flushed` by all replicas as last heard, `own` not known to be among them."""
+    """A developer's units of this month: `flushed` by all replicas as last heard, `own` not known to be among them.
 
-    __slots__ = ("flushed", "heard_at", "own")
+    `sent` of `own` are in batches under way, which a read of the database may hold or not.
+    """
+
+    __slots__ = ("flushed", "heard_at", "own", "sent")
 
     def __init__(self) -> None:
         self.flushed = 0
         self.own = 0
+        self.sent = 0
         self.heard_at = float("-inf")
 
 
@@ -117,18 +123,24 @@ class Counters:
         standing = self._standings.get(developer_id)
         return 0 if standing is None else standing.flushed + standing.own
 
-    def know_units(self, developer_id: str, units: int) -> None:
-        """Take over what the database says of this month. A read that may be older than our last flush only raises."""
+    def know_units(self, developer_id: str, units: int, month: tuple[int, int] | None = None) -> None:
+        """Take over what the database says of a year's month; None: of this one. Another month is passed over.
+
+        A read that may be older than our last flush only raises, and units of ours under way are not counted twice.
+        """
         now = self._clock()
         if not self._begins <= now < self._ends:
             self._turn(now)
+        if month is not None and month != (self._month.year, self._month.month):
+            return  # one of the two clocks has turned already
         standing = self._standings.get(developer_id)
         if standing is None:
             standing = self._stand(developer_id)
         else:
             self._standings.move_to_end(developer_id)
-        if units > standing.flushed or now - standing.heard_at > _SETTLED_SECONDS:
-            standing.flushed = units
+        standing.flushed = max(standing.flushed, units - standing.sent)
+        if now - standing.heard_at > _SETTLED_SECONDS:
+            standing.flushed = min(standing.flushed, units)
 
     def redigest(self, key_prefix: str, digest: bytes, pepper_version: int, old_pepper_version: int) -> None:
         """Queue the digest, under the current pepper, of a secret that was just proved under an old one."""
@@ -156,6 +168,10 @@ class Counters:
             return None
         batch = Batch(id=uuid7(), cells=tuple(cells))
         self.pending_calls -= batch.calls
+        for (developer_id, month), units in batch.units().items():
+            standing = self._standings.get(developer_id)
+            if standing is not None and month == self._month:
+                standing.sent += units
         return batch
 
     def settle(self, batch: Batch, totals: Iterable[MonthTotal]) -> None:
@@ -167,15 +183,22 @@ class Counters:
             standing = self._standings.get(developer_id)
             if standing is not None and month == self._month:
                 standing.own = max(0, standing.own - units)
+                standing.sent = max(0, standing.sent - units)
         for total in totals:
             standing = self._standings.get(total.developer_id)
             if standing is not None and total.month == self._month:
                 standing.flushed, standing.heard_at = total.units, now
 
     def take_uses(self) -> list[SecretUse]:
-        """Take out the last use of each secret that was used since they were last taken."""
+        """Take out the last use of each secret that was used since they were last taken.
+
+        What does not look like an IP address is left out: a proxy may pass on whatever its client says.
+        """
         uses, self._uses = self._uses, {}
-        return [SecretUse(key_prefix, *use) for key_prefix, use in uses.items()]
+        return [
+            SecretUse(key_prefix, key_id, used_at, client_ip if _ADDRESS.fullmatch(client_ip) else "")
+            for key_prefix, (key_id, used_at, client_ip) in uses.items()
+        ]
 
     def take_redigests(self) -> list[Redigest]:
         """Take out the queued digests."""

@@ -106,6 +106,15 @@ SELECT done_until, moment.now
 FROM usage_rollups, (SELECT clock() AS now) AS moment
 WHERE name = 'hours' AND done_until <= moment.now - $1::interval;
 
+-- name: read_rollup_lag
+-- Read how many seconds ago the roll-up was done; before its first time, how old the oldest batch is.
+SELECT coalesce(extract(epoch FROM clock() - CASE
+    WHEN isfinite(done_until) THEN done_until
+    ELSE (SELECT min(flushed_at) FROM usage_batches)
+END), 0)::float8 AS seconds
+FROM usage_rollups
+WHERE name = 'hours';
+
 -- name: hold_rollup
 -- Be the one who rolls up until the transaction ends; no row: another one is.
 SELECT name FROM usage_rollups WHERE name = 'hours' FOR UPDATE SKIP LOCKED;
@@ -124,7 +133,7 @@ ORDER BY 1;
 
 -- name: list_touched_keys
 -- List the keys that were used in some minutes.
-SELECT DISTINCT key_id FROM usage_minutes WHERE minute BETWEEN $1 AND $2 ORDER BY key_id;
+SELECT DISTINCT key_id FROM usage_minutes WHERE minute BETWEEN $1 AND $2;
 
 -- name: roll_hour
 -- Make an hour of some keys from its minutes.

@@ -1,9 +1,12 @@
 """Reports of usage: what a developer's keys, or one of them, were used for during a span of time."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from server.errors import InvalidRequest, NotFound
+from server.errors import InvalidRequest, NotFound, Overloaded
 from server.ids import find_key_id
 from server.metering.model import (
     PACE,
@@ -22,6 +25,10 @@ from server.postgres.pool import Database
 from server.times import parse_time
 
 _MICROSECOND = timedelta(microseconds=1)
+_AT_ONCE = 2
+"""How many reports are read at once: a long one must not keep connections from what changes keys."""
+_PATIENCE = 1.0
+"""How many seconds a report waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,7 @@ class UsageReports:
 
     def __init__(self, database: Database) -> None:
         self._store = UsageStore(database)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def of_developer(self, developer_id: str, period: Period) -> Usage:
         """Report on all keys of a developer and on the streams of its clients.
@@ -45,12 +53,19 @@ class UsageReports:
         Raises:
             InvalidRequest: the span is at fault.
             NotFound: there is no such developer.
+            Overloaded: too many reports are being made.
         """
         start, end = _read(period)
+        async with self._turn():
+            return await self._of_developer(developer_id, period.granularity, start, end)
+
+    async def _of_developer(
+        self, developer_id: str, granularity: Granularity, start: datetime | None, end: datetime | None
+    ) -> Usage:
         account = await self._store.find_account(developer_id) if "\0" not in developer_id else None
         if account is None:
             raise NotFound("There is no such developer.")
-        span = Span.choose(period.granularity, start, end, account.now)
+        span = Span.choose(granularity, start, end, account.now)
         last = (span.end - _MICROSECOND).date()
         streams = await self._store.count_streams(developer_id, span.start.date(), last)
         return await self._report(span, account, developer_id, streams=tuple(streams))
@@ -61,15 +76,29 @@ class UsageReports:
         Raises:
             InvalidRequest: the span is at fault.
             NotFound: there is no such key, or it is another developer's.
+            Overloaded: too many reports are being made.
         """
         start, end = _read(period)
-        known = find_key_id(key_id)
-        owner = await self._store.find_owner(known) if known else None
-        account = await self._store.find_account(owner) if owner and owner == (developer_id or owner) else None
-        if owner is None or account is None:
-            raise NotFound("There is no such API key, or it is not yours.")
-        span = Span.choose(period.granularity, start, end, account.now)
-        return await self._report(span, account, owner, key_id=known)
+        async with self._turn():
+            known = find_key_id(key_id)
+            owner = await self._store.find_owner(known) if known else None
+            account = await self._store.find_account(owner) if owner and owner == (developer_id or owner) else None
+            if owner is None or account is None:
+                raise NotFound("There is no such API key, or it is not yours.")
+            span = Span.choose(period.granularity, start, end, account.now)
+            return await self._report(span, account, owner, key_id=known)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _report(
         self,

@@ -14,6 +14,7 @@ from server.metering.batch import Batch, SecretUse
 from server.metering.counters import BATCH_CELLS, Counters
 from server.metering.rollup import RollUp
 from server.metering.store import MeterStore
+from server.postgres.errors import StatementFault
 from server.postgres.pool import Database
 
 _FLUSH_SECONDS = 1.0
@@ -60,6 +61,12 @@ class MeterService:
             "Batches whose writing failed; they are sent again.",
             registry=registry,
         )
+        self._lag = Gauge(
+            "developer_metering_rollup_lag_seconds",
+            "How far hours and days were behind the counted calls when they were last about to be brought up to date.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
 
     @property
     def unflushed_calls(self) -> int:
@@ -105,6 +112,7 @@ class MeterService:
 
     async def roll_up(self) -> None:
         """Bring hours and days up to date, unless another server did so just now, and forget old batches."""
+        self._lag.set(await self._roll_up.lag())
         await self._roll_up.roll_up(at_least_ago=_ROLLED_UP_RECENTLY)
         await self._roll_up.forget_batches()
 
@@ -138,7 +146,20 @@ class MeterService:
         self._counters.settle(batch, totals)
 
     async def _note(self, uses: Sequence[SecretUse]) -> list[SecretUse]:
-        """Write some uses and return those to note again, since others held a row of theirs."""
+        """Write some uses and return those to note again, since others held a row of theirs.
+
+        One that the database refuses is dropped: it would be refused every time, and every other one with it.
+        """
+        try:
+            return await self._write_uses(uses)
+        except StatementFault as fault:
+            if len(uses) == 1:
+                _log.error("metering_use_dropped", sqlstate=fault.sqlstate)
+                return []
+        half = len(uses) // 2
+        return await self._note(uses[:half]) + await self._note(uses[half:])
+
+    async def _write_uses(self, uses: Sequence[SecretUse]) -> list[SecretUse]:
         latest: dict[str, float] = {}
         for use in uses:
             latest[use.key_id] = max(use.used_at, latest.get(use.key_id, use.used_at))

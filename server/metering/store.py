@@ -99,9 +99,14 @@ class MeterStore:
         rows = await self._connection.fetch(_SQL["list_touched_hours"], since)
         return [TouchedHour(**dict(row)) for row in rows]
 
-    async def touched_keys(self, touched: TouchedHour) -> list[str]:
-        """List the keys that were used in the minutes that were added to."""
-        rows = await self._connection.fetch(_SQL["list_touched_keys"], touched.first_minute, touched.last_minute)
+    async def rollup_lag(self) -> float:
+        """Read how many seconds ago the roll-up was done; before its first time, how old the oldest batch is."""
+        row = await self._connection.fetchrow(_SQL["read_rollup_lag"])
+        return float(row["seconds"]) if row else 0.0
+
+    async def touched_keys(self, first_minute: datetime, last_minute: datetime) -> list[str]:
+        """List the keys that were used from one minute to another, both included."""
+        rows = await self._connection.fetch(_SQL["list_touched_keys"], first_minute, last_minute)
         return [row["key_id"] for row in rows]
 
     async def roll(self, hour: datetime, key_ids: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import asyncpg
 import structlog
 
-from server.postgres.errors import DRIVER_ERRORS
 from server.postgres.pool import close_connection
 
 _HEARTBEAT_SECONDS = 0.5
@@ -55,7 +54,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (*DRIVER_ERRORS, ValueError) as error:
+            except Exception as error:  # whatever it is, the next try may succeed
                 _log.warning("listener_lost", error=type(error).__name__)
             finally:
                 was_connected = self.connected

@@ -1,5 +1,10 @@
-"""Forward-only migrations: the numbered `.sql` files of `migrations/`, each applied once, in its own transaction."""
+"""Forward-only migrations: the numbered `.sql` files of `migrations/`, each applied once, in its own transaction.
 
+A file that begins with the line `-- outside a transaction` is for long work beside a running service: its statements,
+set apart by blank lines, run and commit one by one. Each must be repeatable: a file that was broken off starts anew.
+"""
+
+import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
@@ -17,7 +22,13 @@ FOLDER = Path(__file__).with_name("migrations")
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _LOCK = 0x616E67_6D696772  # any number that nothing else locks: "ang", "migr"
 _CONNECT_SECONDS = 10
+_POLL_SECONDS = 0.1
+_OUTSIDE = "-- outside a transaction\n"
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"  # whoever comes after us in the queue for a table waits as long
+_TRIES = 15
+_PAUSE_SECONDS = 2.0
 _TABLE = "SELECT to_regclass('schema_migrations') IS NOT NULL AS there"
+_NOTE = "INSERT INTO schema_migrations VALUES ($1, $2, $3, clock_timestamp())"
 _APPLIED = "SELECT version, name, checksum FROM schema_migrations ORDER BY version"
 
 
@@ -59,7 +70,8 @@ async def migrate(dsn: str, folder: Path = FOLDER) -> list[str]:
     the lock belongs to a session.
 
     Raises:
-        SchemaError: an applied file was edited, the database is newer than this code, or a file fails (and is undone).
+        SchemaError: an applied file was edited, the database is newer than this code, a file fails, or others hold its
+            tables for too long.
         Unavailable: the database cannot be reached.
     """
     try:
@@ -67,7 +79,8 @@ async def migrate(dsn: str, folder: Path = FOLDER) -> list[str]:
     except (*DRIVER_ERRORS, ValueError) as error:
         raise Unavailable(f"PostgreSQL cannot be used: {start_up_reason(error)}. See DATABASE_URL.") from None
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await connection.execute("SET statement_timeout = 0")  # the role's own is for the service
+        await _wait_for_turn(connection)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations ("
             " version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL)"
@@ -112,15 +125,41 @@ def _pending(migrations: Sequence[Migration], applied: Sequence[asyncpg.Record])
     return migrations[len(applied) :]
 
 
+async def _wait_for_turn(connection: Connection) -> None:
+    """Take the lock by asking again and again: an index built meanwhile would wait for a statement that waits."""
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110 - of other processes
+        await asyncio.sleep(_POLL_SECONDS)
+
+
 async def _apply(connection: Connection, migration: Migration) -> None:
-    try:
-        async with connection.transaction():
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_migrations VALUES ($1, $2, $3, clock_timestamp())",
-                migration.version,
-                migration.name,
-                migration.checksum,
-            )
-    except asyncpg.PostgresError as error:  # told in full: this is the operator's terminal, and the SQL is in our files
-        raise SchemaError(f"{migration.name} fails and is undone: {error} (SQLSTATE {error.sqlstate}).") from error
+    """Apply one file, again for some time while others hold its tables."""
+    outside = migration.sql.startswith(_OUTSIDE)
+    work = _apply_outside if outside else _apply_inside
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            await work(connection, migration)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+            if not tries_left:
+                raise SchemaError(
+                    f"{migration.name} is not applied: others hold its tables for too long, such as a backup."
+                    " Let them end and run `python -m server migrate` again."
+                ) from error
+        except asyncpg.PostgresError as error:  # in full: this is the operator's terminal, and the SQL is in our files
+            ends = "stops and will start anew" if outside else "fails and is undone"
+            raise SchemaError(f"{migration.name} {ends}: {error} (SQLSTATE {error.sqlstate}).") from error
+        else:
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _apply_inside(connection: Connection, migration: Migration) -> None:
+    async with connection.transaction():
+        await connection.execute(_LOCK_TIMEOUT)
+        await connection.execute(migration.sql)
+        await connection.execute(_NOTE, migration.version, migration.name, migration.checksum)
+
+
+async def _apply_outside(connection: Connection, migration: Migration) -> None:
+    for statement in migration.sql.split("\n\n"):
+        await connection.execute(statement)
+    await connection.execute(_NOTE, migration.version, migration.name, migration.checksum)

@@ -9,9 +9,12 @@ import asyncio
 import hashlib
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
+from server.errors import Unavailable
 from server.limits.model import Claim
 from server.metering.counters import Use
 from server.verification.model import KnownKey
@@ -19,6 +22,11 @@ from server.verification.model import KnownKey
 LIFETIME_SECONDS = 5.0
 UNHEARD_LIFETIME_SECONDS = 1.0
 ABSENT_SECONDS = 1.0
+_REFRESH_SECONDS = 1.0
+"""How long before an entry ends its use has it read anew, so that a key in use is always remembered."""
+_READS = 128
+"""Reads under way for keys that are not remembered; more are refused, so that a flood of bad keys holds nothing up."""
+_TRIES = 3
 EVERYTHING = "*"
 """The message that every key has changed."""
 
@@ -31,6 +39,8 @@ class Entry:
     claims: tuple[Claim, Claim]
     use: Use
     good_until: float = 0.0
+    refresh_from: float = 0.0
+    """From when on a use of it has it read anew; infinite once that was begun."""
     rendered: bytes | None = field(default=None, repr=False)
     """Room for the part of an answer that is the same every time, as the protocol writes it."""
 
@@ -61,12 +71,15 @@ class KeyCache:
         self._absent_size = absent
         self._clock = clock
         self._digest_key = secrets.token_bytes(32)
-        self._entries: dict[bytes, Entry] = {}  # oldest read first, so the first to end is near the front
-        self._absent: dict[bytes, float] = {}
+        # Ordered dictionaries, oldest first: to find the first entry of a plain one means to pass by all deleted ones.
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._absent: OrderedDict[bytes, float] = OrderedDict()
         self._flights: dict[bytes, _Flight] = {}
+        self._refreshing: set[asyncio.Task[Entry | None]] = set()
+        self._reads = 0
         self._by_id: dict[str, set[bytes]] = {}
         self._changes = 0
-        self._changed: dict[str, int] = {}  # id -> number of its last change, oldest first
+        self._changed: OrderedDict[str, int] = OrderedDict()  # id -> number of its last change
         self._unknown_before = 0  # of changes up to this number it is not known whom they concerned
         self._heard = False
         self.hits = self.misses = 0
@@ -76,9 +89,15 @@ class KeyCache:
 
     def recall(self, text: str) -> Entry | None:
         """Return what is remembered of a key, if that is still good."""
-        entry = self._entries.get(self._digest(text))
-        if entry is None or self._clock() >= entry.good_until:
+        digest = self._digest(text)
+        entry = self._entries.get(digest)
+        if entry is None:
             return None
+        now = self._clock()
+        if now >= entry.refresh_from:
+            if now >= entry.good_until:
+                return None
+            self._refresh(digest, text, entry)
         self.hits += 1
         return entry
 
@@ -102,11 +121,14 @@ class KeyCache:
         """Ask the database, whatever is remembered, and remember the answer.
 
         Raises:
-            Unavailable: the database cannot be asked.
+            Unavailable: the database cannot be asked, or is asked too much.
         """
+        if self._reads >= _READS:
+            raise Unavailable
         self.misses += 1
+        self._reads += 1
         digest = self._digest(text)
-        task = asyncio.create_task(self._read_and_remember(digest, text, self._changes))
+        task = asyncio.create_task(self._read_and_remember(digest, text))
         flight = self._flights[digest] = _Flight(task=task, number=self._changes)
         task.add_done_callback(lambda _: self._land(digest, flight))
         return await asyncio.shield(task)
@@ -117,11 +139,10 @@ class KeyCache:
         if changed == EVERYTHING:
             self._forget_everything()
             return
-        self._changed.pop(changed, None)
         self._changed[changed] = self._changes
+        self._changed.move_to_end(changed)
         while len(self._changed) > self._size:
-            oldest = next(iter(self._changed))
-            self._unknown_before = self._changed.pop(oldest)
+            _, self._unknown_before = self._changed.popitem(last=False)
         for digest in tuple(self._by_id.get(changed, ())):
             self._drop(digest)
 
@@ -140,7 +161,28 @@ class KeyCache:
         self._changed.clear()
         self._unknown_before = self._changes
 
-    async def _read_and_remember(self, digest: bytes, text: str, number: int) -> Entry | None:
+    def _refresh(self, digest: bytes, text: str, entry: Entry) -> None:
+        """Have an entry read anew, beside the call that uses it; if that fails, it just ends in time."""
+        entry.refresh_from = entry.good_until
+        task = asyncio.create_task(self._read_and_remember(digest, text))
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshed)
+
+    def _refreshed(self, task: "asyncio.Task[Entry | None]") -> None:
+        self._refreshing.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen; whoever needs the key next will meet it
+
+    async def _read_and_remember(self, digest: bytes, text: str) -> Entry | None:
+        """Read until nothing has changed meanwhile: what was true before a change must not be told after it."""
+        for _ in range(_TRIES):
+            number = self._changes
+            entry = await self._read_once(digest, text, number)
+            if entry is None or not self._has_changed(entry, number):
+                return entry
+        raise Unavailable
+
+    async def _read_once(self, digest: bytes, text: str, number: int) -> Entry | None:
         started = self._clock()
         lifetime = LIFETIME_SECONDS if self._heard else UNHEARD_LIFETIME_SECONDS
         entry = await self._read(text)
@@ -150,6 +192,7 @@ class KeyCache:
             return None
         ends_in = entry.key.ends_in
         entry.good_until = started + (lifetime if ends_in is None else min(lifetime, ends_in))
+        entry.refresh_from = entry.good_until - _REFRESH_SECONDS if lifetime > _REFRESH_SECONDS else entry.good_until
         if not self._has_changed(entry, number):
             self._remember(digest, entry)
         return entry
@@ -170,21 +213,16 @@ class KeyCache:
         for owner in (entry.key.key_id, entry.key.developer_id):
             self._by_id.setdefault(owner, set()).add(digest)
         now = self._clock()
-        while len(self._entries) > self._size or self._oldest().good_until <= now:
-            self._drop(next(iter(self._entries)))
-            if not self._entries:
-                break
-
-    def _oldest(self) -> Entry:
-        return next(iter(self._entries.values()))
+        for oldest in tuple(islice(self._entries, 2)):  # more than come in, and never many at once
+            if len(self._entries) > self._size or self._entries[oldest].good_until <= now:
+                self._drop(oldest)
 
     def _remember_absent(self, digest: bytes, started: float) -> None:
-        self._absent.pop(digest, None)
         self._absent[digest] = started + ABSENT_SECONDS
-        while len(self._absent) > self._absent_size or next(iter(self._absent.values())) <= started:
-            del self._absent[next(iter(self._absent))]
-            if not self._absent:
-                break
+        self._absent.move_to_end(digest)
+        for oldest in tuple(islice(self._absent, 2)):
+            if len(self._absent) > self._absent_size or self._absent[oldest] <= started:
+                del self._absent[oldest]
 
     def _drop(self, digest: bytes) -> None:
         entry = self._entries.pop(digest, None)
@@ -198,6 +236,7 @@ class KeyCache:
                     del self._by_id[owner]
 
     def _land(self, digest: bytes, flight: _Flight) -> None:
+        self._reads -= 1
         if self._flights.get(digest) is flight:
             del self._flights[digest]
         if not flight.task.cancelled():

@@ -38,6 +38,7 @@ Context = ServicerContext[Any, Any]
 _log = structlog.get_logger(__name__)
 
 _KEY_HEADER = "x-api-key"
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]{0,45}", re.ASCII)
 _EXTENSIONS = {
     "scopes": re.compile(r"[a-z0-9._:-]{1,64}(,[a-z0-9._:-]{1,64}){0,15}", re.ASCII),
     "environment": re.compile(r"live|test"),
@@ -114,8 +115,11 @@ def _presented(attributes: AttributeContext) -> Presented | None:
     if keys and "authorization" in headers:
         sentence = "must not be sent together with Authorization: send one credential"
         raise InvalidRequest([Violation(_KEY_HEADER, sentence)])
-    client_ip = attributes.source.address.socket_address.address
-    return Presented(keys[0], _question(attributes.context_extensions, client_ip)) if keys and keys[0] else None
+    if not keys or not keys[0]:
+        return None
+    address = attributes.source.address.socket_address.address
+    question = _question(attributes.context_extensions)
+    return Presented(keys[0], question, address if _ADDRESS.fullmatch(address) else "")
 
 
 def _headers(http: AttributeContext.HttpRequest) -> dict[str, list[str]]:
@@ -129,7 +133,7 @@ def _headers(http: AttributeContext.HttpRequest) -> dict[str, list[str]]:
     return headers
 
 
-def _question(extensions: Mapping[str, str], client_ip: str) -> Question:
+def _question(extensions: Mapping[str, str]) -> Question:
     """Read what a route needs. Unknown extensions are faults too: a misspelt `scopes` must not open it."""
     faulty = [
         name for name in extensions if name not in _EXTENSIONS or not _EXTENSIONS[name].fullmatch(extensions[name])
@@ -139,7 +143,6 @@ def _question(extensions: Mapping[str, str], client_ip: str) -> Question:
     return Question(
         required_scopes=tuple(scope for scope in extensions.get("scopes", "").split(",") if scope),
         environment=extensions.get("environment", ""),
-        client_ip=client_ip,
         operation=extensions.get("operation", ""),
         cost=int(extensions.get("cost", "1")),
     )

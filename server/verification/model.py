@@ -10,7 +10,6 @@ class Question(NamedTuple):
 
     required_scopes: tuple[str, ...] = ()
     environment: str = ""
-    client_ip: str = ""
     operation: str = ""
     cost: int = 1
     fresh: bool = False
@@ -20,10 +19,11 @@ class Question(NamedTuple):
 
 
 class Presented(NamedTuple):
-    """A key as it was presented, and what it is wanted for."""
+    """A key as it was presented, what it is wanted for, and the address of its user (empty: unknown)."""
 
     text: str
     question: Question
+    client_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +52,5 @@ class KnownKey:
     developer_rate: tuple[int, int]
     monthly_quota: int | None
     units_used: int
+    """Units of `month` (year and month in UTC, by the database's clock) that all servers have flushed."""
+    month: tuple[int, int]

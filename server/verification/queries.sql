@@ -20,6 +20,8 @@ SELECT
     tier.developer_requests,
     tier.window_seconds,
     tier.monthly_quota,
+    extract(year FROM moment.now AT TIME ZONE 'UTC')::integer AS year,
+    extract(month FROM moment.now AT TIME ZONE 'UTC')::integer AS month,
     coalesce((
         SELECT units FROM usage_months
         WHERE developer_id = key.developer_id AND month = date_trunc('month', moment.now AT TIME ZONE 'UTC')::date

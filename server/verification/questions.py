@@ -1,10 +1,11 @@
 """Questions as they arrive, read fast: services ask the same about ever different keys.
 
 In a VerifyApiKeyRequest as every library writes it the key comes first, so what follows is the same bytes again and
-again. It is parsed and validated once. protobuf merges what is put together, so a key of plain ASCII in front of bytes
-that were valid, and hold no key themselves, is a valid message again.
+again, but for the address of the key's user. It is parsed and validated once. protobuf merges what is put together, so
+a key of plain ASCII in front of bytes that were valid, and hold no key themselves, is a valid message again.
 """
 
+import re
 from contextlib import suppress
 
 from google.protobuf.message import DecodeError
@@ -23,6 +24,8 @@ from server.verification.model import Presented, Question
 _REMEMBERED = 4096
 _LONGEST = 256
 _BATCH = 100  # the rule of BatchVerifyApiKeysRequest
+_ADDRESS = re.compile(rb"[0-9A-Fa-f.:]{0,45}")  # the rule of `client_ip`
+_ADDRESS_FIELD = 0x22  # number 4, length-delimited
 _FIRST_FIELD = 0x0A  # number 1, length-delimited: `api_key`, and `request` of a stream's messages
 _ONE_BYTE_LENGTHS = 0x80
 _ENVIRONMENTS = {api_key_pb2.API_KEY_ENVIRONMENT_LIVE: "live", api_key_pb2.API_KEY_ENVIRONMENT_TEST: "test"}
@@ -37,12 +40,13 @@ class QuestionReader:
     def read(self, encoded: bytes) -> Presented:
         """Read a VerifyApiKeyRequest."""
         key, rest = _split(encoded)
+        rest, address = _without_address(rest)
         question = self._known.get(rest)
-        if key and question is not None:
-            return Presented(key.decode(), question)
-        request = parse_valid(VerifyApiKeyRequest, encoded)
-        presented = presented_by(request)
-        if key and presented.text == key.decode() and len(rest) <= _LONGEST and _holds_no_key(rest):
+        if key and question is not None and _ADDRESS.fullmatch(address):
+            return Presented(key.decode(), question, address.decode())
+        presented = presented_by(parse_valid(VerifyApiKeyRequest, encoded))
+        is_as_split = presented.text == key.decode() and presented.client_ip == address.decode(errors="replace")
+        if key and is_as_split and len(rest) <= _LONGEST and _holds_neither(rest):
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[rest] = presented.question
@@ -72,12 +76,12 @@ def presented_by(request: VerifyApiKeyRequest) -> Presented:
         Question(
             required_scopes=tuple(request.required_scopes),
             environment=_ENVIRONMENTS.get(request.environment, ""),
-            client_ip=request.client_ip,
             operation=request.operation,
             cost=request.cost or 1,
             fresh=request.consistency == CONSISTENCY_FRESH,
             explain=request.explain,
         ),
+        request.client_ip,
     )
 
 
@@ -108,8 +112,24 @@ def _parts(encoded: bytes) -> list[bytes]:
     return parts if position == end else []
 
 
-def _holds_no_key(rest: bytes) -> bool:
+def _without_address(rest: bytes) -> tuple[bytes, bytes]:
+    """Take `client_ip` out, which every user of a key has another of; empty where there is none or it is unusual."""
+    position, end = 0, len(rest)
+    while position + 1 < end:
+        tag, size = rest[position], rest[position + 1]
+        if tag >= _ONE_BYTE_LENGTHS or size >= _ONE_BYTE_LENGTHS or tag & 7 not in (0, 2):
+            break
+        after = position + 2 + (size if tag & 7 else 0)
+        if tag == _ADDRESS_FIELD:
+            return (rest[:position] + rest[after:], rest[position + 2 : after]) if after <= end else (rest, b"")
+        position = after
+    return rest, b""
+
+
+def _holds_neither(rest: bytes) -> bool:
+    """Tell whether what is left of a request holds neither a key nor an address, of which the last one would count."""
     try:
-        return not any(field.name == "api_key" for field, _ in VerifyApiKeyRequest.FromString(rest).ListFields())
+        fields = VerifyApiKeyRequest.FromString(rest).ListFields()
     except DecodeError:
         return False
+    return not any(field.name in ("api_key", "client_ip") for field, _ in fields)

@@ -110,9 +110,9 @@ class Replicas:
         """Say every second, until cancelled, that this server lives; then that it is gone."""
         try:
             while True:
-                with suppress(Error):  # an outage shows elsewhere
+                with suppress(Exception):  # an outage shows elsewhere, and no fault may end this
                     await VerificationStore(self._database).note_replica(self._id)
                 await asyncio.sleep(_BEAT_SECONDS)
         finally:
-            with suppress(Error):
+            with suppress(Exception):
                 await VerificationStore(self._database).forget_replica(self._id)

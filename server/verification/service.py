@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from server.errors import Unavailable
 from server.keys.secret import Peppers, Secret, find_prefix
 from server.limits.model import Claim, Decision, Rate
-from server.limits.service import Limiter
+from server.limits.service import Limiter, LocalLimiter
 from server.metering.counters import Counters, Use
 from server.postgres.pool import Database
 from server.verification.cache import Entry, KeyCache
@@ -37,8 +37,9 @@ class _Reader(Protocol):
         """Ask the database about a key."""
 
 
-MALFORMED = Answer(Verdict.MALFORMED, checks=((Verdict.MALFORMED, False),))
-NOT_FOUND = Answer(Verdict.NOT_FOUND, checks=((Verdict.MALFORMED, True), (Verdict.NOT_FOUND, False)))
+MALFORMED = Answer(Verdict.MALFORMED)
+NOT_FOUND = Answer(Verdict.NOT_FOUND)
+_ROUNDS = 3
 
 
 def key_reader(database: Database, peppers: Peppers, counters: Counters, registry: CollectorRegistry) -> _Reader:
@@ -59,7 +60,7 @@ def key_reader(database: Database, peppers: Peppers, counters: Counters, registr
         if found.pepper_version != peppers.current:
             digest = peppers.digest(secret, peppers.current)
             counters.redigest(key.key_prefix, digest, peppers.current, found.pepper_version)
-        counters.know_units(key.developer_id, key.units_used)
+        counters.know_units(key.developer_id, key.units_used, key.month)
         return Entry(
             key=key,
             claims=(
@@ -84,6 +85,7 @@ class VerificationService:
         self._cache = cache
         self._limiter = limiter
         self._counters = counters
+        self._waits = not isinstance(limiter, LocalLimiter)
         verdicts = Counter("developer_verifications", "Verdicts on keys.", ["verdict"], registry=registry)
         self._verdicts = {verdict: verdicts.labels(verdict.outcome) for verdict in Verdict}
 
@@ -93,8 +95,9 @@ class VerificationService:
         Raises:
             Unavailable: the answer cannot be known; nothing was counted.
         """
-        found = self._recall(presented) or await self._look_up(presented)
-        return await self._conclude(found, presented.question)
+        text, question, _ = presented
+        found = None if question.fresh else self._cache.recall(text)
+        return await self._conclude(found or await self._look_up(text, question), presented)
 
     async def verify_all(self, batch: Sequence[Presented]) -> list[Answer]:
         """Judge several keys in their order; nothing is counted before every key is known.
@@ -102,37 +105,43 @@ class VerificationService:
         Raises:
             Unavailable: the answer of one cannot be known.
         """
-        known: dict[int, Entry | Answer] = {}  # what was looked up, by place
-        while True:  # what was remembered may have ended while others were looked up
-            found = [known.get(place) or self._recall(presented) for place, presented in enumerate(batch)]
+        found = await self._find_all(batch)
+        if self._waits:  # each asks a server about its limits: all of them together, in their order
+            return await asyncio.gather(*map(self._conclude, found, batch))
+        return [await self._conclude(each, presented) for each, presented in zip(found, batch, strict=True)]
+
+    async def _find_all(self, batch: Sequence[Presented]) -> list[Entry | Answer]:
+        """Look up what is not remembered, until all is known at once: some may end or change while others are read."""
+        answers: dict[int, Answer] = {}
+        read: set[int] = set()
+        for _ in range(_ROUNDS):
+            found = [
+                answers.get(place) or (None if question.fresh and place not in read else self._cache.recall(text))
+                for place, (text, question, _) in enumerate(batch)
+            ]
             missing = [place for place, each in enumerate(found) if each is None]
             if not missing:
-                break
-            looked_up = await asyncio.gather(*(self._look_up(batch[place]) for place in missing))
-            known |= zip(missing, looked_up, strict=True)
-        return [
-            await self._conclude(each, presented.question)
-            for each, presented in zip(found, batch, strict=True)
-            if each is not None
-        ]
+                return [each for each in found if each is not None]
+            looked_up = await asyncio.gather(*(self._look_up(*batch[place][:2]) for place in missing))
+            read.update(missing)
+            answers |= {place: each for place, each in zip(missing, looked_up, strict=True) if isinstance(each, Answer)}
+        raise Unavailable
 
     async def standing(self, entry: Entry) -> Decision:
         """Tell where a key's limits stand, without using them."""
         return await self._limiter.peek(entry.claims, 0)
 
-    def _recall(self, presented: Presented) -> Entry | None:
-        return None if presented.question.fresh else self._cache.recall(presented.text)
-
-    async def _look_up(self, presented: Presented) -> Entry | Answer:
-        if find_prefix(presented.text) is None:
+    async def _look_up(self, text: str, question: Question) -> Entry | Answer:
+        if find_prefix(text) is None:
             return MALFORMED
-        look = self._cache.read if presented.question.fresh else self._cache.find
-        return await look(presented.text) or NOT_FOUND
+        look = self._cache.read if question.fresh else self._cache.find
+        return await look(text) or NOT_FOUND
 
-    async def _conclude(self, found: Entry | Answer, question: Question) -> Answer:
+    async def _conclude(self, found: Entry | Answer, presented: Presented) -> Answer:
+        question = presented.question
         if question.explain:
-            return found if isinstance(found, Answer) else await self._explain(found, question)
-        answer = found if isinstance(found, Answer) else await self._decide(found, question)
+            return _explained(found) if isinstance(found, Answer) else await self._explain(found, question)
+        answer = found if isinstance(found, Answer) else await self._decide(found, question, presented.client_ip)
         self._verdicts[answer.verdict].inc()
         return answer
 
@@ -145,7 +154,7 @@ class VerificationService:
         verdict = next((verdict for verdict, passed in checks if not passed), Verdict.VALID)
         return Answer(verdict, entry, decision, left, checks)
 
-    async def _decide(self, entry: Entry, question: Question) -> Answer:
+    async def _decide(self, entry: Entry, question: Question, client_ip: str) -> Answer:
         verdict = judge(entry.key, question)
         decision = left = None
         if verdict is Verdict.VALID:
@@ -158,12 +167,20 @@ class VerificationService:
                     verdict = Verdict.RATE_LIMITED
                 elif left is not None:
                     left -= question.cost
-        self._counters.count(entry.use, question.operation, verdict.outcome, question.cost, question.client_ip)
+        self._counters.count(entry.use, question.operation, verdict.outcome, question.cost, client_ip)
         return Answer(verdict, entry, decision, left)
 
     def _quota_left(self, entry: Entry) -> int | None:
         quota = entry.key.monthly_quota
         return None if quota is None else max(0, quota - self._counters.units_used(entry.key.developer_id))
+
+
+def _explained(answer: Answer) -> Answer:
+    """List the checks behind a verdict on a secret that was not proved: those up to the one that failed."""
+    checks = [(verdict, False) for verdict in (Verdict.MALFORMED, Verdict.NOT_FOUND) if verdict is answer.verdict]
+    if answer.verdict is Verdict.NOT_FOUND:
+        checks.insert(0, (Verdict.MALFORMED, True))
+    return answer._replace(checks=checks)
 
 
 def month_ends_at(now: datetime) -> datetime:

@@ -70,4 +70,5 @@ def _known_key(key_prefix: str, row: Record) -> KnownKey:
         developer_rate=(row["developer_requests"], row["window_seconds"]),
         monthly_quota=row["monthly_quota"],
         units_used=row["units_used"],
+        month=(row["year"], row["month"]),
     )

@@ -226,6 +226,45 @@ async def test_two_credentials_are_a_400(front: Front) -> None:
     assert front.seen == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//v1/streams/1", "/v1//streams/1", "/v1/./streams/1", "/v1\\streams/1", "/v1/catalog/../streams/1",
+        "/v1/catalog/..%2fstreams/1", "/v1/catalog/%2e%2e/streams/1", "/v1/%73treams/1", "/V1/streams/1", "/v1/streams",
+        "/v1/streamsx", "/", "/other",
+    ],
+)  # fmt: skip
+async def test_no_spelling_of_a_path_leads_around_its_scopes(front: Front, path: str) -> None:
+    _, secret = await new_key(front, "read")
+
+    answer = await _raw_get(front, path, f"x-api-key: {secret}")
+
+    assert answer.split()[1] in (b"400", b"403", b"404"), answer[:200]
+    assert front.seen == []
+
+
+async def test_nobody_else_says_who_a_caller_is(front: Front) -> None:
+    forged = {"x-developer-id": "dev_victim", "x-api-key-id": "key_victim", "x-api-key-scopes": "stream"}
+
+    answer = await front.get("/status", **forged)
+    underscored = await _raw_get(front, "/status", "x_developer_id: dev_victim")
+
+    assert answer.status_code == 200
+    (seen,) = front.seen
+    assert not set(forged) & set(seen)
+    assert underscored.split()[1] == b"400"
+
+
+async def _raw_get(front: Front, path: str, header: str) -> bytes:
+    """Send a path as it is, which no client does."""
+    url = front.http.base_url
+    reader, writer = await asyncio.open_connection(str(url.host), url.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: api\r\nconnection: close\r\n{header}\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
 async def test_nothing_passes_while_the_service_is_away(front: Front) -> None:
     _, secret = await new_key(front, "read")
     assert (await front.get("/v1/catalog", secret)).status_code == 200

@@ -91,6 +91,18 @@ def test_a_variable_sets_its_field(
     assert getattr(reading.settings, field) == expected
 
 
+@pytest.mark.parametrize(("current", "is_known"), [("1", True), ("2", True), ("3", False)])
+def test_the_pepper_in_use_is_one_of_those_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, current: str, is_known: bool
+) -> None:
+    peppers = {"DEVELOPER_KEY_PEPPERS": f"1:{PEPPER},2:{PEPPER}", "DEVELOPER_KEY_PEPPER_CURRENT": current}
+
+    reading = _read(monkeypatch, peppers)
+
+    named = [fault.partition(":")[0] for fault in reading.faults]
+    assert named == ([] if is_known else ["DEVELOPER_KEY_PEPPER_CURRENT"])
+
+
 def test_a_pooler_needs_a_way_past_it(monkeypatch: pytest.MonkeyPatch) -> None:
     pooler = {"DATABASE_POOLER": "transaction", "DATABASE_URL": "postgresql://pooler/x"}
     assert [fault.partition(":")[0] for fault in _read(monkeypatch, pooler).faults] == ["DATABASE_DIRECT_URL"]

@@ -1,8 +1,10 @@
 """Keeping processes up, with programs small enough to see through. Each gets its number and our pid as arguments."""
 
 import asyncio
+import errno
 import os
 import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -121,6 +123,29 @@ async def test_once_all_have_served_no_failure_is_final(tmp_path: Path) -> None:
         await _until_pids_change(crew, before)
 
 
+async def test_a_thousand_failures_are_not_final_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_FIRST_PAUSE", 1e-9)
+    monkeypatch.setattr(workers, "_LONGEST_PAUSE", 1e-9)
+    crew, _ = _workers(_SERVE, tmp_path)
+    spawn, failures, enough = crew._spawn, 0, asyncio.Event()
+
+    async def fail(number: int) -> asyncio.subprocess.Process:
+        nonlocal failures
+        failures += 1
+        if failures > 1_100:
+            enough.set()
+            return await spawn(number)
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    async with crew.serving():
+        before = dict(crew.pids)
+        monkeypatch.setattr(crew, "_spawn", fail)
+        os.kill(before[0], signal.SIGKILL)
+        async with asyncio.timeout(10):
+            await enough.wait()
+        await _until_pids_change(crew, before)
+
+
 async def test_a_program_that_cannot_be_started_is_given_up(tmp_path: Path) -> None:
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     crew = Workers([str(tmp_path / "absent")], 1, environment, CollectorRegistry())
@@ -165,3 +190,43 @@ def test_a_folder_for_metrics_goes_with_its_maker_or_when_the_next_one_comes(tmp
         assert {str(path) for path in tmp_path.iterdir()} == {folder, other}
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_planted_lock_does_not_hang_the_start(tmp_path: Path) -> None:
+    planted = tmp_path / "developer-metrics-planted"
+    planted.mkdir()
+    os.mkfifo(planted / "lock")
+
+    def start() -> None:
+        with _metrics_folder(tmp_path):
+            pass
+
+    starting = threading.Thread(target=start, daemon=True)
+    starting.start()
+    starting.join(5)
+    assert not starting.is_alive()
+
+
+def test_a_folder_or_lock_that_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "lock").touch()
+    linked, redirected, foreign = (
+        tmp_path / f"developer-metrics-{name}" for name in ("linked", "redirected", "foreign")
+    )
+    linked.symlink_to(target)
+    redirected.mkdir()
+    (redirected / "lock").symlink_to(target / "lock")
+
+    with _metrics_folder(tmp_path):
+        assert (target / "lock").exists()
+        assert redirected.exists()
+
+    foreign.mkdir()
+    (foreign / "lock").touch()
+    with monkeypatch.context() as other_user:
+        other_user.setattr(os, "geteuid", lambda: foreign.stat().st_uid + 1)
+        with _metrics_folder(tmp_path):
+            assert foreign.exists()
+    with _metrics_folder(tmp_path):
+        assert not foreign.exists()

@@ -16,74 +16,6 @@ CREATE TABLE tiers (
 
 INSERT INTO tiers VALUES ('standard', 600, 60, 600, 1000000, 1000, 10);
 
-ALTER TABLE developers
-    ADD COLUMN tier text COLLATE "C" NOT NULL DEFAULT 'standard',
-    ADD CONSTRAINT developers_tier_fkey FOREIGN KEY (tier) REFERENCES tiers (name);
-
--- A key may have a rate limit of its own instead of its tier's.
-ALTER TABLE api_keys
-    ADD COLUMN rate_requests integer,
-    ADD COLUMN rate_seconds  integer,
-    ADD CONSTRAINT api_keys_rate CHECK (
-        (rate_requests IS NULL) = (rate_seconds IS NULL)
-        AND rate_requests BETWEEN 1 AND 999999999 AND rate_seconds BETWEEN 1 AND 86400
-    );
-
--- Live keys are counted against the tier when one is made, without a look at those that have expired.
-CREATE INDEX api_keys_not_revoked ON api_keys (developer_id, coalesce(expires_at, 'infinity')) WHERE revoked_at IS NULL;
-
--- retired_at: when a newer secret took over; last_client_ip: where the secret was last used from.
-ALTER TABLE api_key_secrets
-    ADD COLUMN retired_at     timestamptz,
-    ADD COLUMN last_client_ip text COLLATE "C";
-
-UPDATE api_key_secrets AS old
-SET retired_at = next.created_at
-FROM api_key_secrets AS next
-WHERE next.key_id = old.key_id AND next.version = old.version + 1;
-
--- Whoever changes what a verification depends on tells every server so, in the same transaction: the channel's messages
--- are ids of keys and developers, or `*` for everything. Use of a key is no such change.
-CREATE FUNCTION tell_key_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('verification', NEW.id);
-    RETURN NULL;
-END $$;
-
-CREATE FUNCTION tell_secret_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('verification', coalesce(NEW.key_id, OLD.key_id));
-    RETURN NULL;
-END $$;
-
-CREATE FUNCTION tell_everything_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('verification', '*');
-    RETURN NULL;
-END $$;
-
-CREATE TRIGGER api_keys_tell AFTER UPDATE ON api_keys
-    FOR EACH ROW WHEN (
-        (OLD.developer_id, OLD.environment, OLD.scopes, OLD.expires_at, OLD.revoked_at, OLD.rate_requests, OLD.rate_seconds)
-        IS DISTINCT FROM
-        (NEW.developer_id, NEW.environment, NEW.scopes, NEW.expires_at, NEW.revoked_at, NEW.rate_requests, NEW.rate_seconds)
-    )
-    EXECUTE FUNCTION tell_key_changed();
-
-CREATE TRIGGER api_key_secrets_tell AFTER UPDATE ON api_key_secrets
-    FOR EACH ROW WHEN (OLD.expires_at IS DISTINCT FROM NEW.expires_at)
-    EXECUTE FUNCTION tell_secret_changed();
-
-CREATE TRIGGER api_key_secrets_tell_deleted AFTER DELETE ON api_key_secrets
-    FOR EACH ROW EXECUTE FUNCTION tell_secret_changed();
-
-CREATE TRIGGER developers_tell AFTER UPDATE ON developers
-    FOR EACH ROW WHEN ((OLD.suspended_at, OLD.tier) IS DISTINCT FROM (NEW.suspended_at, NEW.tier))
-    EXECUTE FUNCTION tell_key_changed();
-
-CREATE TRIGGER tiers_tell AFTER UPDATE ON tiers
-    FOR EACH STATEMENT EXECUTE FUNCTION tell_everything_changed();
-
 -- The servers that verify keys, each seen every second while it lives; a revocation may wait for them.
 CREATE TABLE replicas (
     id      text COLLATE "C" NOT NULL,
@@ -165,7 +97,10 @@ CREATE TABLE usage_rollups (
 INSERT INTO usage_rollups VALUES ('hours', '-infinity');
 
 -- Make the partitions of now and soon, and drop those whose time is over. It runs with the rights of the schema's owner,
--- so that the service's own role needs none to make tables. Any number may call it at once.
+-- so that the service's own role needs none to make tables; hence temporary objects, which are the caller's, come last in
+-- its path, and not everybody may call it. Any number may call it at once.
+SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', true);
+
 CREATE FUNCTION maintain_usage_partitions() RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET lock_timeout = '200ms' AS $$
 DECLARE
@@ -173,8 +108,9 @@ DECLARE
     begins    timestamptz;
     partition text;
     old       record;
+    waits     boolean;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtext('maintain_usage_partitions')) THEN
+    IF NOT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('maintain_usage_partitions')) THEN
         RETURN;
     END IF;
     FOR kind IN
@@ -192,33 +128,43 @@ BEGIN
             ) AS series
         LOOP
             partition := kind.parent || '_' || to_char(begins AT TIME ZONE 'UTC', kind.form);
-            IF to_regclass(partition) IS NULL THEN
+            IF pg_catalog.to_regclass(partition) IS NULL THEN
                 -- Attached afterwards: that waits for nobody who reads or writes. Counts change in place, given room.
-                EXECUTE format(
+                EXECUTE pg_catalog.format(
                     'CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS) WITH (fillfactor = 70)',
                     partition, kind.parent
                 );
-                EXECUTE format(
+                EXECUTE pg_catalog.format(
                     'ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                     kind.parent, partition, begins, ((begins AT TIME ZONE 'UTC') + kind.step) AT TIME ZONE 'UTC'
                 );
             END IF;
         END LOOP;
         FOR old IN
-            SELECT child.relname FROM pg_inherits
-            JOIN pg_class AS child ON child.oid = inhrelid
+            SELECT child.relname FROM pg_catalog.pg_inherits
+            JOIN pg_catalog.pg_class AS child ON child.oid = inhrelid
             WHERE inhparent = kind.parent::regclass
               AND child.relname < kind.parent || '_'
                   || to_char(date_trunc(kind.unit, (clock() - kind.kept) AT TIME ZONE 'UTC'), kind.form)
         LOOP
             BEGIN
-                EXECUTE format('DROP TABLE %I', old.relname);
+                IF kind.parent = 'usage_minutes' AND NOT EXISTS (
+                    SELECT FROM usage_rollups  -- calls are flushed up to 7 days after the end of their day
+                    WHERE name = 'hours'
+                      AND done_until >= (to_date(right(old.relname, 8), kind.form) + 8)::timestamp AT TIME ZONE 'UTC'
+                ) THEN
+                    EXECUTE pg_catalog.format('SELECT EXISTS (SELECT FROM %I)', old.relname) INTO waits;
+                    CONTINUE WHEN waits;  -- to be rolled up
+                END IF;
+                EXECUTE pg_catalog.format('DROP TABLE %I', old.relname);
             EXCEPTION WHEN lock_not_available THEN
                 EXIT;  -- a long read, such as a backup: to wait for it would hold up every flush; the next time
             END;
         END LOOP;
     END LOOP;
 END $$;
+
+REVOKE EXECUTE ON FUNCTION maintain_usage_partitions() FROM PUBLIC;
 
 SELECT maintain_usage_partitions();
 

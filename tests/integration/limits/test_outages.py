@@ -11,6 +11,8 @@ from valkey import Valkey as Client
 
 from server.limits import shared
 from server.limits.model import Claim, Rate
+from server.limits.script import Command
+from server.limits.shared import SharedLimiter
 from tests.valkey import Valkey
 
 from .conftest import Server, until
@@ -79,6 +81,35 @@ async def test_a_call_that_comes_while_others_wait_in_vain_does_not_wait_a_budge
     await asyncio.sleep(0.05)
     assert await _timed(server) < 0.1
     await early
+
+
+async def _remaining_while_busy(server: Server, turns: int) -> int:
+    """Make a call and be busy when it waits to be sent, is on its way, or has an answer that nobody has read."""
+    call = asyncio.create_task(_remaining(server))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for _ in range(2):
+        time.sleep(1.5 * _BUDGET)
+        await asyncio.sleep(0)
+    return await call
+
+
+async def test_a_busy_process_does_not_take_a_healthy_valkey_for_dead(server: Server) -> None:
+    assert [await _remaining_while_busy(server, turns) for turns in range(5)] == [9, 8, 7, 6, 5]
+    assert (server.is_shared, server.local_decisions) == (True, 0)
+
+
+async def test_a_busy_process_would_take_it_for_dead_by_the_clock(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(limiter: SharedLimiter, commands: list[Command]) -> list[list[int]]:
+        async with asyncio.timeout(_BUDGET):
+            return await limiter._script.run(commands)
+
+    monkeypatch.setattr(SharedLimiter, "_ask", ask)
+    for turns in range(5):
+        await _remaining_while_busy(server, turns)
+    assert server.local_decisions > 0
 
 
 async def test_a_frozen_valkey_is_noticed_without_calls(server: Server, valkey: Valkey) -> None:

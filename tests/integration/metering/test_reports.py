@@ -1,5 +1,6 @@
 """Reports of usage against a model of a few lines, and the rules around them."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,13 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.errors import InvalidRequest, NotFound
+from server.errors import InvalidRequest, NotFound, Overloaded
 from server.ids import DeveloperId
 from server.metering.counters import Counters, Use
 from server.metering.model import Count, Granularity, Usage
 from server.metering.reports import Period, UsageReports
 from server.metering.rollup import RollUp
+from server.metering.store import Account, UsageStore
 from server.postgres.pool import Database
 from server.times import format_time
 from tests.database import Clock
@@ -297,3 +299,29 @@ async def test_streams_are_counted_by_medium_over_whole_days(
     assert (await reports.of_developer(alice, asked)).streams == (("music", 8, 5), ("video", 2, 2))
     assert (await reports.of_key(keys[0].key_id, asked)).streams == ()
     assert (await reports.of_developer(await register(database, "carol"), asked)).streams == ()
+
+
+async def test_two_reports_are_made_at_once_and_a_third_waits_for_a_while(
+    database: Database, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.metering.reports._PATIENCE", 0.05)
+    find, begun, gate = UsageStore.find_account, asyncio.Semaphore(0), asyncio.Event()
+
+    async def find_later(store: UsageStore, developer_id: str) -> Account | None:
+        begun.release()
+        await gate.wait()
+        return await find(store, developer_id)
+
+    monkeypatch.setattr(UsageStore, "find_account", find_later)
+    reports, period = UsageReports(database), Period(granularity=Granularity.HOUR, start_time="", end_time="")
+    async with asyncio.timeout(5):
+        two = [asyncio.create_task(reports.of_developer(alice, period)) for _ in range(2)]
+        for _ in two:
+            await begun.acquire()
+        with pytest.raises(Overloaded):
+            await reports.of_developer(alice, period)
+        with pytest.raises(Overloaded):
+            await reports.of_key("key_" + "0" * 26, period)
+        gate.set()
+        assert len(await asyncio.gather(*two)) == 2
+        await reports.of_developer(alice, period)  # their turns are given back

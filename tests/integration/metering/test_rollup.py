@@ -3,14 +3,19 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 
+from server.errors import Unavailable
 from server.ids import DeveloperId
 from server.metering.counters import Counters, Use
 from server.metering.rollup import RollUp
+from server.metering.service import MeterService
+from server.metering.store import MeterStore
 from server.postgres.pool import Connection, Database
 from tests.database import Clock
 from tests.integration.metering.meter import add_key, cells, meter, total
@@ -130,6 +135,112 @@ async def test_two_servers_that_roll_up_at_once_make_the_same_sums(
     await assert_sums(database)
 
 
+class Slow:
+    """A database that has time for so many keys at once."""
+
+    def __init__(self, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.most = most
+        self.tries: list[int] = []
+        self.roll = MeterStore.roll
+        monkeypatch.setattr(MeterStore, "roll", self.replace())
+
+    def replace(self) -> Callable[[MeterStore, datetime, Sequence[str]], Awaitable[None]]:
+        async def roll(store: MeterStore, hour: datetime, key_ids: Sequence[str]) -> None:
+            self.tries.append(len(key_ids))
+            if len(key_ids) > self.most:
+                raise Unavailable
+            await self.roll(store, hour, key_ids)
+
+        return roll
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_keys_that_do_not_fit_at_once_are_rolled_up_by_fewer(
+    database: Database, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    keys = [await add_key(database, alice) for _ in range(9)]
+    for key in keys:
+        await use(database, key, NOON, NOON - HOUR)
+    slow = Slow(most, monkeypatch)
+    await RollUp(database).roll_up()
+    await assert_sums(database)
+    assert await total(database, "usage_days") == (18, 18)
+    assert slow.tries[0] == 9
+    assert sum(size for size in slow.tries if size <= most) == 18, "what was done was done again"
+
+
+async def test_after_a_hard_time_more_keys_are_rolled_up_at_once_again(
+    database: Database, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(9):
+        await use(database, await add_key(database, alice), NOON)
+    slow, rollup = Slow(1, monkeypatch), RollUp(database)
+    await rollup.roll_up()
+    slow.most = 500
+    for _ in range(5):
+        await rollup.roll_up()
+    slow.tries.clear()
+    await rollup.roll_up()
+    assert slow.tries == [9]
+
+
+async def test_an_outage_is_told_and_what_was_not_done_is_done_later(
+    database: Database, key: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await use(database, key, NOON)
+    slow = Slow(0, monkeypatch)
+    with pytest.raises(Unavailable):
+        await RollUp(database).roll_up()
+    slow.most = 1
+    await RollUp(database).roll_up()
+    await assert_sums(database)
+
+
+async def test_a_statement_that_was_given_up_and_still_holds_the_row_is_waited_for(
+    database: Database, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        await use(database, await add_key(database, alice), NOON)
+    Slow(1, monkeypatch)
+    hold, answers = MeterStore.hold_rollup, iter([True, False, False])
+
+    async def held_for_a_while(store: MeterStore) -> bool:
+        return await hold(store) and next(answers, True)
+
+    monkeypatch.setattr(MeterStore, "hold_rollup", held_for_a_while)
+    monkeypatch.setattr("server.metering.rollup._PAUSE", 0)
+    await RollUp(database).roll_up()
+    assert await total(database, "usage_hours") == (2, 2)
+
+
+async def test_the_keys_of_all_minutes_of_an_hour_are_found(database: Database, alice: DeveloperId) -> None:
+    keys = [await add_key(database, alice) for _ in range(60)]
+    counters = Counters(clock=(seconds := Seconds(NOON)))
+    for number, key in enumerate(keys):
+        seconds.moment = NOON - HOUR + number * MINUTE
+        counters.count(key, "", "valid", 1, "")
+    await meter(database, counters).flush()
+    await RollUp(database).roll_up()
+    await assert_sums(database)
+    assert await total(database, "usage_hours") == (60, 60)
+
+
+async def test_how_far_the_roll_up_is_behind_is_told(database: Database, noon: Clock, key: Use) -> None:
+    registry = CollectorRegistry()
+    service = MeterService(database, Counters(), registry)
+
+    async def lag() -> float | None:
+        await service.roll_up()
+        return registry.get_sample_value("developer_metering_rollup_lag_seconds")
+
+    assert await RollUp(database).lag() == 0  # nothing was ever counted
+    await use(database, key, NOON)
+    await noon.advance(MINUTE)
+    assert await lag() == 60
+    await noon.advance(HOUR)
+    assert await lag() == 3600
+
+
 async def test_counting_goes_on_while_it_is_rolled_up(database: Database, alice: DeveloperId) -> None:
     keys = [await add_key(database, alice) for _ in range(5)]
 
@@ -236,6 +347,30 @@ async def test_a_long_read_delays_only_what_is_dropped(database: Database, noon:
     assert "20300315" in await partitions(database, "usage_minutes")
     await RollUp(database).maintain_partitions()
     assert "20300315" not in await partitions(database, "usage_minutes")
+
+
+async def test_minutes_stay_until_they_are_rolled_up(database: Database, noon: Clock, key: Use) -> None:
+    await use(database, key, NOON)
+    await noon.set(NOON + 30 * DAY)
+    await RollUp(database).maintain_partitions()
+    kept = await partitions(database, "usage_minutes")
+    assert "20300315" in kept
+    assert "20300314" not in kept  # nothing is in it
+    await RollUp(database).roll_up()
+    await RollUp(database).maintain_partitions()
+    assert "20300315" not in await partitions(database, "usage_minutes")
+    assert await total(database, "usage_days") == (1, 1)
+
+
+async def test_minutes_that_were_flushed_late_stay_too(database: Database, noon: Clock, key: Use) -> None:
+    await noon.set(NOON + 3 * DAY)
+    await RollUp(database).roll_up()
+    await noon.set(NOON + 4 * DAY)
+    await use(database, key, NOON)  # of a day that is over for the roll-up
+    await noon.set(NOON + 30 * DAY)
+    await RollUp(database).maintain_partitions()
+    await RollUp(database).roll_up()
+    assert await total(database, "usage_days") == (1, 1)
 
 
 async def test_any_number_may_maintain_at_once(database: Database, noon: Clock) -> None:

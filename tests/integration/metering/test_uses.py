@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from server.errors import Unavailable
 from server.ids import DeveloperId
 from server.keys.model import Environment
 from server.keys.secret import Secret, draw
+from server.metering.batch import SecretUse
 from server.metering.counters import Counters, Use
 from server.postgres.pool import Connection, Database, Record
 from tests.database import Clock
@@ -171,6 +173,26 @@ async def test_more_uses_than_one_statement_takes_are_all_noted(
         counters.count(key, "", "valid", 1, "")
     await meter(database, counters).note_uses()
     assert [(await key_row(database, key))["last_used_at"] for key in keys] == [NOON] * 5
+
+
+async def test_a_use_that_the_database_refuses_is_dropped_and_poisons_no_other(
+    database: Database, counters: Counters, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [await add_key(database, alice) for _ in range(5)]
+    for key in keys:
+        counters.count(key, "", "valid", 1, "192.0.2.1")
+    poisoned = [
+        use._replace(client_ip="secret\0") if use.key_id == keys[1].key_id else use for use in counters.take_uses()
+    ]
+    monkeypatch.setattr(Counters, "take_uses", lambda _: list[SecretUse](poisoned))
+    with capture_logs() as logs:
+        await meter(database, counters).note_uses()
+    noted = [(await secret_row(database, key))["last_used_at"] for key in keys]
+    assert noted == [NOON, None, NOON, NOON, NOON]
+    assert [log["event"] for log in logs].count("metering_use_dropped") == 1
+    assert "secret" not in str(logs)
+    monkeypatch.undo()
+    assert counters.take_uses() == []
 
 
 async def store_digest(database: Database, use: Use, secret: Secret, version: int) -> None:

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from server.errors import Unavailable
-from server.postgres.migrate import SchemaError, check, migrate, read_migrations
+from server.postgres import migrate as module
+from server.postgres.migrate import FOLDER, SchemaError, check, migrate, read_migrations
 from server.postgres.pool import Database
 
 
@@ -111,3 +112,87 @@ async def test_the_lock_is_free_afterwards(empty_database_url: str, folder: Path
         assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
     finally:
         await connection.close()
+
+
+async def test_a_file_outside_a_transaction_keeps_what_it_did_and_starts_anew(
+    empty_database_url: str, empty_database: Database, folder: Path
+) -> None:
+    index = "DROP INDEX CONCURRENTLY IF EXISTS i;\n\nCREATE INDEX CONCURRENTLY i ON a (n);\n\n"
+    (folder / "0002_b.sql").write_text(f"-- outside a transaction\n{index}SELECT nonsense;")
+
+    with pytest.raises(SchemaError, match=r"0002_b\.sql stops and will start anew: .*nonsense"):
+        await migrate(empty_database_url, folder)
+    with pytest.raises(SchemaError, match="lacks 1"):
+        await check(empty_database, folder)
+
+    assert await empty_database.fetchrow("SELECT 1 WHERE to_regclass('i') IS NOT NULL")
+    (folder / "0002_b.sql").write_text(f"-- outside a transaction\n{index}DO $$ BEGIN COMMIT; END $$;")
+    assert await migrate(empty_database_url, folder) == ["0002_b.sql"]
+    await check(empty_database, folder)
+
+
+async def test_runners_that_wait_do_not_hold_up_an_index_built_concurrently(
+    empty_database_url: str, folder: Path
+) -> None:
+    (folder / "0002_b.sql").write_text(
+        "-- outside a transaction\nSELECT pg_sleep(0.5);\n\nCREATE INDEX CONCURRENTLY i ON a (n);"
+    )
+
+    async with asyncio.timeout(10):
+        applied = await asyncio.gather(*(migrate(empty_database_url, folder) for _ in range(4)))
+
+    assert sorted(applied) == [[], [], [], ["0001_a.sql", "0002_b.sql"]]
+
+
+async def test_a_long_reader_holds_up_a_file_and_the_file_nobody_for_long(
+    empty_database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(empty_database_url, folder)
+    (folder / "0003_c.sql").write_text("ALTER TABLE a ADD COLUMN m integer;")
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")
+    reader, other = await asyncpg.connect(empty_database_url), await asyncpg.connect(empty_database_url)
+    try:
+        async with reader.transaction():
+            await reader.fetch("SELECT * FROM a")
+            monkeypatch.setattr(module, "_TRIES", 2)
+            with pytest.raises(SchemaError, match=r"0003_c\.sql is not applied: others hold its tables"):
+                await migrate(empty_database_url, folder)
+            monkeypatch.setattr(module, "_TRIES", 1000)
+            migrating = asyncio.create_task(migrate(empty_database_url, folder))
+            while not await other.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+                await asyncio.sleep(0.005)
+            await other.fetch("SELECT * FROM a", timeout=1)
+            assert not migrating.done()
+        assert await migrating == ["0003_c.sql"]
+    finally:
+        await reader.close()
+        await other.close()
+
+
+async def test_existing_keys_are_kept_and_their_replaced_secrets_retired(
+    empty_database_url: str, empty_database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "0001_developers_and_keys.sql").write_text((FOLDER / "0001_developers_and_keys.sql").read_text())
+    await migrate(empty_database_url, tmp_path)
+    add_secret = (
+        "INSERT INTO api_key_secrets (key_prefix, key_id, version, digest, pepper_version, created_at, expires_at)"
+        " VALUES ($1::text, 'key', $2::int, sha256('x'), 1, to_timestamp($2::int), to_timestamp($3))"
+    )
+    await empty_database.execute("INSERT INTO developers VALUES ('dev', 'i', 's', now())")
+    await empty_database.execute("INSERT INTO api_keys VALUES ('key', 'dev', 'n', 'live', '{read}', 'p', now())")
+    await empty_database.execute(add_secret, "a", 1, 9)
+    await empty_database.execute(add_secret, "b", 2, 9)
+
+    await migrate(empty_database_url)
+    await empty_database.execute(add_secret, "c", 3, None)  # as the release before this one does
+
+    rows = await empty_database.fetch(
+        "SELECT extract(epoch FROM retired_at)::int AS at FROM api_key_secrets ORDER BY version"
+    )
+    assert [row["at"] for row in rows] == [2, 3, None]
+    row = await empty_database.fetchrow(
+        "SELECT bool_and(indisvalid) AND (SELECT bool_and(convalidated) FROM pg_constraint) AS valid FROM pg_index"
+    )
+    assert row
+    assert row["valid"]

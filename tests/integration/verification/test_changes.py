@@ -11,7 +11,7 @@ from server.ids import DeveloperId
 from server.keys.service import RotateKey, UpdateKey
 from server.postgres.pool import Database
 from server.verification.cache import LIFETIME_SECONDS, Entry
-from server.verification.model import Question
+from server.verification.model import Presented, Question
 from server.verification.replicas import Replicas
 from server.verification.verdict import Verdict
 from tests.integration.verification.platform import Replica, new_key
@@ -216,6 +216,31 @@ async def test_a_read_that_began_before_a_revocation_is_not_remembered_after_it(
     await was_read.wait()
     await one.keys.revoke(actor, key_id, wait=True)
     go_on.set()
-    await asking
 
+    assert await asking is Verdict.REVOKED, "accepted after the revocation was said to be everywhere"
     assert await other.verdict(secret) is Verdict.REVOKED
+
+
+async def test_a_batch_tells_nothing_that_changed_while_others_were_read(
+    one: Replica, other: Replica, alice: DeveloperId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id, doomed, actor = await new_key(one, alice)
+    _, slow, _ = await new_key(one, alice)
+    await one.hear_everything()
+    was_read, go_on = asyncio.Event(), asyncio.Event()
+    read = other.cache._read
+
+    async def slow_read(text: str) -> Entry | None:
+        if text == slow:
+            was_read.set()
+            await go_on.wait()
+        return await read(text)
+
+    monkeypatch.setattr(other.cache, "_read", slow_read)
+    batch = [Presented(doomed, Question()), Presented(slow, Question())]
+    asking = asyncio.create_task(other.verification.verify_all(batch))
+    await was_read.wait()
+    await one.keys.revoke(actor, key_id, wait=True)
+    go_on.set()
+
+    assert [answer.verdict for answer in await asking] == [Verdict.REVOKED, Verdict.VALID]

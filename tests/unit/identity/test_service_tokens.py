@@ -95,8 +95,18 @@ async def test_with_mutual_tls_the_certificate_names_the_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "catalog", "catalog:", "catalog:xyz", f":{digest('x')}", f"a b:{digest('x')}", f"a:{digest('x')},"]
-)
+    "text",
+    [
+        "",
+        "catalog",
+        "catalog:",
+        "catalog:xyz",
+        f":{digest('x')}",
+        f"a b:{digest('x')}",
+        f"a:{digest('x')},",
+        f"a:{digest('')}",
+    ],
+)  # fmt: skip
 def test_other_shapes_are_refused_without_repeating_them(text: str) -> None:
     with pytest.raises(ValueError, match="entry") as fault:
         ServiceTokens.parse(text)
@@ -111,9 +121,15 @@ def test_no_token_is_shown() -> None:
 
 
 def test_remembered_headers_are_bounded() -> None:
-    tokens = ServiceTokens.of("mine", "one")
+    tokens = ServiceTokens.of("mine", "a token that is long")
 
     for spaces in range(3000):
-        assert tokens.find_name(f"Bearer {' ' * spaces}one") == "mine"
+        assert tokens.find_name(f"Bearer {' ' * spaces}a token that is long") == "mine"
 
     assert len(tokens._remembered) <= 1000
+
+
+@pytest.mark.parametrize("token", ["", "short"])
+def test_what_is_too_short_is_no_token(token: str) -> None:
+    with pytest.raises(ValueError, match="16 characters"):
+        ServiceTokens.of("mine", token)

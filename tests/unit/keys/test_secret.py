@@ -243,3 +243,14 @@ def test_there_must_be_a_pepper() -> None:
 
 def test_peppers_are_not_printed() -> None:
     assert repr(PEPPERS) == str(PEPPERS) == "Peppers(versions=[1, 2])"
+
+
+def test_a_new_pepper_can_be_known_before_it_is_used() -> None:
+    peppers = Peppers({1: b"a" * 32, 2: b"b" * 32})
+
+    assert peppers.current == 2
+    assert peppers.using(None).current == 2
+    assert peppers.using(1).current == 1
+    assert 2 in peppers.using(1)
+    with pytest.raises(ValueError, match="pepper 3"):
+        peppers.using(3)

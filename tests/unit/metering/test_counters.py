@@ -226,6 +226,51 @@ def test_what_others_used_since_a_flush_is_added_at_once() -> None:
     assert counters.units_used("dev_alice") == 10
 
 
+def test_a_read_that_may_hold_the_batch_under_way_counts_it_once() -> None:
+    counters = Counters(clock=Clock())
+    counters.count(ALICE, "", "valid", 600, "")
+    batch = frozen(counters)
+    counters.know_units("dev_alice", 600)
+    assert counters.units_used("dev_alice") == 600
+    counters.know_units("dev_alice", 650)
+    assert counters.units_used("dev_alice") == 650
+    counters.settle(batch, [MonthTotal("dev_alice", JANUARY, 650)])
+    counters.know_units("dev_alice", 700)
+    assert counters.units_used("dev_alice") == 700
+
+
+def test_a_read_that_may_lack_the_batch_under_way_takes_nothing_back() -> None:
+    clock = Clock()
+    counters = Counters(clock=clock)
+    counters.know_units("dev_alice", 100)
+    clock.now += 6
+    counters.count(ALICE, "", "valid", 50, "")
+    frozen(counters)
+    counters.know_units("dev_alice", 100)
+    assert counters.units_used("dev_alice") == 150
+
+
+@pytest.mark.parametrize(("month", "used"), [((2030, 1), 0), ((2030, 2), 1_000), ((2029, 2), 0), (None, 1_000)])
+def test_units_of_another_month_are_passed_over(month: tuple[int, int] | None, used: int) -> None:
+    counters = Counters(clock=Clock(MIDNIGHT))
+    counters.know_units("dev_alice", 1_000, month)
+    assert counters.units_used("dev_alice") == used
+
+
+@pytest.mark.parametrize("address", ["", "192.0.2.1", "2001:DB8::1", "::ffff:192.0.2.1"])
+def test_the_address_of_a_use_is_kept(address: str) -> None:
+    counters = Counters(clock=Clock())
+    counters.count(ALICE, "", "valid", 1, address)
+    assert [use.client_ip for use in counters.take_uses()] == [address]
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1\0", "1" * 46, "\ud800", "unix:/run/x", "10.0.0.1\n", "\u0661"])
+def test_what_is_no_address_is_left_out(address: str) -> None:
+    counters = Counters(clock=Clock())
+    counters.count(ALICE, "", "valid", 1, address)
+    assert [use.client_ip for use in counters.take_uses()] == [""]
+
+
 def test_a_credit_is_seen_once_no_flush_can_explain_it() -> None:
     clock = Clock()
     counters = Counters(clock=clock)

@@ -36,6 +36,7 @@ def entry_of(text: str, *, ends_in: float | None = None, developer: str = "dev_1
         developer_rate=(10, 1),
         monthly_quota=None,
         units_used=0,
+        month=(2026, 11),
     )
     rate = Rate(10, 1)
     use = Use(key_id=key.key_id, developer_id=developer, key_prefix=key.key_prefix, secret_version=1)

@@ -71,8 +71,8 @@ async def test_the_route_says_what_is_needed() -> None:
 
     await check(verification, scopes="read,stream", environment="live", operation="catalog.search", cost="7")
 
-    question = Question(("read", "stream"), "live", "192.0.2.7", "catalog.search", 7)
-    assert verification.asked == [Presented(KEY, question)]
+    question = Question(("read", "stream"), "live", "catalog.search", 7)
+    assert verification.asked == [Presented(KEY, question, "192.0.2.7")]
 
 
 async def test_a_request_that_may_pass_gets_an_identity_and_loses_its_key() -> None:
@@ -194,6 +194,19 @@ async def test_a_route_that_cannot_be_understood_is_closed(extensions: dict[str,
 
     assert (status, body["code"]) == (500, "ERROR_CODE_INTERNAL")
     assert verification.asked == []
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1\0", "1" * 46, "@pipe", "fe80::1%eth0"])
+async def test_an_odd_address_is_left_out(address: str) -> None:
+    request = CheckRequest()
+    request.attributes.request.http.headers["x-api-key"] = KEY
+    request.attributes.source.address.socket_address.address = address
+    verification: Any = Verification(valid())
+    context: Any = None
+
+    await Authorization(verification).Check(request, context)
+
+    assert verification.asked[0].client_ip == ""
 
 
 async def test_headers_that_come_one_by_one_are_read_too() -> None:

@@ -86,16 +86,16 @@ def test_a_batch_of_too_many_is_refused() -> None:
         QuestionReader().read_batch(many)
 
 
-def test_the_same_question_about_another_key_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_question_about_another_key_and_user_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = QuestionReader()
     wish = VerifyApiKeyRequest(api_key="one", operation="a", client_ip="::1", consistency=CONSISTENCY_FRESH)
     reader.read(wish.SerializeToString())
     monkeypatch.delattr(questions, "parse_valid")
-    wish.api_key = "another"
+    wish.api_key, wish.client_ip = "another", "2001:db8::7"
 
     presented = reader.read(wish.SerializeToString())
 
-    assert presented == Presented("another", Question(operation="a", client_ip="::1", fresh=True))
+    assert presented == Presented("another", Question(operation="a", fresh=True), "2001:db8::7")
 
 
 def test_a_streamed_question_is_the_same_question() -> None:
