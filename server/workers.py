@@ -267,10 +267,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         if process.returncode is None:
             process.terminate()
-    try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            await process.wait()
-    except TimeoutError:
+    ended = asyncio.ensure_future(process.wait())
+    # No asyncio.timeout: in a task that was cancelled, Python before 3.11.3 makes another cancellation of its end.
+    await asyncio.wait([ended], timeout=_DRAIN_SECONDS)
+    if not ended.done():
         _log.error("worker_killed", pid=process.pid, reason="it did not end in time")
         process.kill()
-        await process.wait()
+    await ended

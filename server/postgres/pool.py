@@ -214,8 +214,10 @@ async def close_connection(connection: Connection) -> None:
     try:
         async with asyncio.timeout(1.0):
             await connection.close()
-    except DRIVER_ERRORS:
+    except BaseException as fault:  # in a task that was cancelled, the deadline is a cancellation before Python 3.11.3
         connection.terminate()
+        if not isinstance(fault, DRIVER_ERRORS):
+            raise
 
 
 async def _run_once(connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
