@@ -41,7 +41,11 @@ async def test_the_number_of_statements_does_not_grow_with_the_events(
 
 @pytest.mark.parametrize("name", ["survey", "enter", "settle"])
 async def test_a_plan_made_while_the_ledger_was_empty_reads_no_whole_table(database_url: str, name: str) -> None:
-    """A connection keeps its plans while the tables grow, until they are next analysed."""
+    """A connection keeps its plans while the tables grow, until they are next analysed.
+
+    No look-up may depend on that. What writes by place (`ctid`) does, on older servers: they take a table for small
+    until then, however the statement is put.
+    """
     statement = store._SQL[name]
     parameters = max(map(int, re.findall(r"\$(\d+)", statement)))
     connection = await asyncpg.connect(database_url)
@@ -51,7 +55,9 @@ async def test_a_plan_made_while_the_ledger_was_empty_reads_no_whole_table(datab
         rows = await connection.fetch(f"EXPLAIN EXECUTE planned({', '.join(['NULL'] * parameters)})")
     finally:
         await connection.close()
-    assert [row[0] for row in rows if "Seq Scan" in row[0]] == []
+    plan = "\n".join(row[0] for row in rows)
+    written = set(re.findall(r"Update on (\S+ \S+|\S+)  \(", plan))
+    assert [table for table in re.findall(r"Seq Scan on (\S+ \S+|\S+)  \(", plan) if table not in written] == []
 
 
 async def test_a_crowded_logical_stream_is_no_harder_than_others(
