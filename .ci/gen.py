@@ -24,7 +24,16 @@ PROTO = ROOT / "proto"
 GEN = ROOT / "gen"
 IMAGE = "sdk.binpb"
 OPENAPI = "openapi/openapi.json"
-PUBLIC_SERVICES = ("sdk.developer.v1.DeveloperService", "sdk.usage.v1.UsageService")
+PUBLIC_SERVICES = (
+    "sdk.developer.v1.DeveloperService",
+    "sdk.portal.v1.KeySecretService",
+    "sdk.portal.v1.OAuthClientService",
+    "sdk.portal.v1.AccountService",
+    "sdk.usage.v1.UsageService",
+    "sdk.billing.v1.BillingService",
+    "sdk.auth.v1.AuthService",
+)
+ANONYMOUS_SERVICES = ("sdk.auth.v1.AuthService",)
 IMPORTED_MODULES = ("google.api.annotations_pb2", "google.rpc.status_pb2")
 
 
@@ -96,7 +105,7 @@ def describe(image: bytes) -> str:
         description="OAuth access token of the developer whose keys these are: `Bearer <access token>`.",
         example="Bearer eyJhbGciOiJSUzI1NiIs...",
     )
-    document = openapi.document(files, PUBLIC_SERVICES, info, headers=[authorization])
+    document = openapi.document(files, PUBLIC_SERVICES, info, headers=[authorization], anonymous=ANONYMOUS_SERVICES)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

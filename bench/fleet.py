@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bench.process import ROOT, _inherited
 from server.identity.service_tokens import draw_service_token
-from server.keys.secret import MINIMUM_PEPPER_BYTES
+from server.peppers import MINIMUM_PEPPER_BYTES
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 12.0

@@ -10,9 +10,7 @@ from sdk.developer.v1.developer_service_pb2 import GetApiKeyRequest, ListApiKeys
 from bench.load import Connection, call_once
 from bench.report import Result, progress, spread
 from bench.setting import Service, Setting, key_id, load_keys
-from server.ids import KeyId
-from server.keys.model import ApiKey, Environment
-from server.keys.paging import PageTokens
+from server.paging import PageTokens
 
 MANY = 1_000_000
 _DEPTH = 990_000
@@ -29,7 +27,8 @@ async def pages(setting: Setting, few: Service, few_keys: int) -> Sequence[Resul
         async for loaded in load_keys(url, service.developer_id, MANY):
             progress(f"loading keys: {loaded:,} of {MANY:,}")
         first = await _page(service, "")
-        token = PageTokens(setting.peppers).after(_key_before(service, MANY - _DEPTH))
+        last = MANY - _DEPTH + 1
+        token = PageTokens(setting.peppers, "ListApiKeys").after(service.developer_id, _time_of(last), key_id(last))
         deep = await _page(service, token)
         listed = ListApiKeysResponse.FromString(await call_once(deep))
         if len(listed.api_keys) != _PAGE or listed.api_keys[0].id != key_id(MANY - _DEPTH):
@@ -83,17 +82,6 @@ async def _seconds(connection: Connection) -> float:
     return time.perf_counter() - started
 
 
-def _key_before(service: Service, number: int) -> ApiKey:
-    """Return as much of the key before a page as its token needs; loaded keys are a second apart."""
-    return ApiKey(
-        id=KeyId(key_id(number + 1)),
-        developer_id=service.developer_id,
-        name="",
-        environment=Environment.TEST,
-        scopes=(),
-        key_prefix="",
-        created_at=datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC) + timedelta(seconds=number + 1),
-        expires_at=None,
-        revoked_at=None,
-        last_used_at=None,
-    )
+def _time_of(number: int) -> datetime:
+    """Return when a loaded key was made; they are a second apart."""
+    return datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC) + timedelta(seconds=number)

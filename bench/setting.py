@@ -17,7 +17,7 @@ from bench.http2 import Http2Connection
 from bench.load import call_once
 from bench.process import Program, program
 from server.ids import DeveloperId
-from server.keys.secret import MINIMUM_PEPPER_BYTES, Peppers
+from server.peppers import MINIMUM_PEPPER_BYTES, Peppers
 from server.postgres.embedded import EmbeddedPostgres
 from server.postgres.migrate import migrate
 
@@ -56,6 +56,8 @@ class Service:
     bearer: dict[str, str]
     service_token: dict[str, str]
     developer_id: DeveloperId
+    account: str
+    """Who may sign in to the portal: `name:password`."""
 
     async def connect(self, method: str, message: bytes) -> Http2Connection:
         """Open a connection that repeats a call of a method."""
@@ -97,14 +99,18 @@ class Setting:
             return str(await server.fetchval("SHOW server_version"))
 
     @asynccontextmanager
-    async def service(self, database_url: str) -> AsyncIterator[Service]:
-        """Run `serve` as it is in production, but for a rate limit that is never met; its log goes to /dev/null."""
+    async def service(self, database_url: str, http: str = "127.0.0.1:0") -> AsyncIterator[Service]:
+        """Run `serve` as it is in production, but for a rate limit that is never met; its log goes to /dev/null.
+
+        Browsers must know the address before: for them `http` names a port.
+        """
         environment = {
             "DATABASE_URL": database_url,
             "DEVELOPER_DATA_DIR": str(self._folder / "service"),
             "DEVELOPER_KEY_PEPPERS": self._pepper,
             "DEVELOPER_MANAGEMENT_RATE": _NO_LIMIT,
             **{f"DEVELOPER_{name}_ADDRESS": "127.0.0.1:0" for name in _ADDRESSES},
+            "DEVELOPER_HTTP_ADDRESS": http,
         }
         async with program("-m", "server", "serve", ready=_READY, environment=environment) as running:
             found = running.found
@@ -126,6 +132,7 @@ class Setting:
                 bearer=bearer,
                 service_token={"authorization": f"Bearer {token}"},
                 developer_id=developer_id,
+                account=(self._folder / "service" / "development-account").read_text().strip(),
             )
 
 

@@ -1,11 +1,14 @@
-"""The commands: serve, migrate, reapply, token, check-config. They read the settings, call what does it and print."""
+"""The commands: serve, migrate, reapply, token, check-config. They read the settings, call what does it and print.
+
+Those of operators are made in `operators/` and hooked in here.
+"""
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Annotated, Any, BinaryIO, NoReturn
 
 import typer
@@ -16,10 +19,16 @@ from server.app import Addresses, running
 from server.config import Listen, Settings, read_environment
 from server.errors import Error
 from server.keys.reapply import Reapplication
+from server.leaks.commands import leak_check_command
+from server.operators.beside import find_running
+from server.operators.commands import operator_commands
+from server.operators.service import Operations
+from server.operators.users import user_commands
 from server.postgres.cluster import EmbeddedPostgresError
-from server.postgres.migrate import SchemaError, migrate
+from server.postgres.migrate import SchemaError, check, migrate
+from server.postgres.pool import Database
 from server.private_file import PrivateFileError
-from server.provisions import local_issuer, open_databases
+from server.provisions import build_peppers, local_issuer, open_databases, provided_database, public_url
 from server.workers import READY, WorkersError, enlist, supervising
 
 app = typer.Typer(
@@ -30,6 +39,8 @@ app = typer.Typer(
 )
 
 _EXPECTED = (SchemaError, PrivateFileError, EmbeddedPostgresError, WorkersError, Error, OSError, ValueError)
+_PATIENCE_SECONDS = 30.0
+"""How long a statement of an operator may take; nobody waits behind it."""
 _WORKER = (sys.executable, "-m", "server", "worker")
 
 
@@ -83,11 +94,11 @@ def reapply(
 @app.command()
 def token(subject: Annotated[str, typer.Argument(help="Whose token it is, e.g. alice.")]) -> None:
     """Print one access token of the local issuer, good for an hour, and nothing else."""
-    settings, _ = _settings()
+    settings, listen = _settings()
     if not settings.uses_local_issuer:
         _refuse(["DEVELOPER_OAUTH_ISSUER: tokens come from that issuer; the local one is off"])
     try:
-        print(local_issuer(settings).issue(subject))
+        print(local_issuer(settings, listen).issue(subject))
     except _EXPECTED as error:
         _refuse([str(error)])
 
@@ -115,7 +126,7 @@ async def _serve(settings: Settings, listen: Listen) -> None:
     several = settings.workers > 1
     service = supervising(settings, listen, _WORKER, os.environ) if several else running(settings, listen)
     async with service as addresses:
-        _say(_welcome(settings, addresses))
+        _say(_welcome(settings, listen, addresses))
         await stop.wait()
         _say("Stopping: calls in flight may finish.")
 
@@ -137,6 +148,49 @@ async def _reapply(settings: Settings, files: Sequence[BinaryIO]) -> bool:
     return reapplication.faults > 0 or reapplication.lines == 0
 
 
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database beside whatever serves from it; an embedded one that nobody runs is run meanwhile."""
+    async with AsyncExitStack() as stack:
+        dsn = None if settings.database_url else find_running(settings.data_dir / "postgres", settings.pg_bin)
+        if dsn is None:
+            dsn = await stack.enter_async_context(provided_database(settings))
+        pooled = settings.database_pooler == "transaction"
+        database = Database(dsn, size=2, budget=_PATIENCE_SECONDS, transaction_pooler=pooled)
+        await database.open()
+        stack.push_async_callback(database.close)
+        await check(database)
+        yield database
+
+
+def _over_database(work: Callable[[Database], Awaitable[Any]]) -> Any:
+    """Do some work of an operator over the database; what the work refuses is passed on."""
+    settings, _ = _settings()
+    if settings.database_url is None and not settings.data_dir.exists():
+        _refuse([f"DEVELOPER_DATA_DIR: there is no database in {settings.data_dir} yet; `serve` makes one"])
+    logs.configure()  # audit events go to standard error, as those of a server do
+
+    async def opened() -> Any:
+        async with _opened(settings) as database:
+            return await work(database)
+
+    try:
+        return uvloop.run(opened())
+    except Error:
+        raise
+    except _EXPECTED as error:
+        _refuse([str(error)])
+
+
+def _add_operators() -> None:
+    """Let the commands of operators stand beside ours."""
+    for name, group in operator_commands(lambda work: _over_database(lambda db: work(Operations(db)))).items():
+        app.add_typer(group, name=name)
+    app.add_typer(user_commands(_over_database), name="user")
+    check = leak_check_command(_over_database, lambda: build_peppers(_settings()[0]), _say)
+    app.command("leak-check")(check)
+
+
 def _asked_to_stop() -> asyncio.Event:
     """Return what is set by a signal to end."""
     stop = asyncio.Event()
@@ -145,29 +199,39 @@ def _asked_to_stop() -> asyncio.Event:
     return stop
 
 
-def _welcome(settings: Settings, addresses: Addresses) -> str:
+def _welcome(settings: Settings, listen: Listen, addresses: Addresses) -> str:
     """Say where everything is and, in development, give lines to paste."""
     drawn = settings.data_dir / "internal-token"
     tokens = "configured" if settings.internal_tokens else f"in {drawn}"
+    url = public_url(settings, listen) if settings.public_url else f"http://{addresses.http}"
     places = (
         "Ready.\n"
+        f"  portal    {f'{url}/portal/' if settings.has_portal else 'off: set DEVELOPER_PORTAL_CLIENT_ID'}\n"
         f"  gRPC      {addresses.grpc}\n"
         f"  internal  {addresses.internal_grpc}  (service tokens: {tokens})\n"
         f"  REST      http://{addresses.http}  (description: /openapi.json)\n"
         f"  metrics   http://{addresses.metrics}/metrics\n"
     )
-    if not settings.uses_local_issuer:
+    if not settings.uses_local_issuer or settings.is_production:
         return places
+    if settings.upstream_issuer is None:
+        places += f"\nSign in to the portal as {_development_account(settings)}.\n"
     bearer = '-H "Authorization: Bearer $TOKEN"'
     create = """--json '{"name":"Production","scopes":["read"]}'"""
     method = "sdk.developer.v1.DeveloperService/ListApiKeys"
     return (
         f"{places}"
         "\nPaste these into another terminal. The token is alice's for an hour; `make token SUBJECT=bob` makes one."
-        f"\n\nTOKEN={local_issuer(settings).issue('alice')}"
+        f"\n\nTOKEN={local_issuer(settings, listen).issue('alice')}"
         f"\ncurl -sS http://{addresses.http}/v1/developer/keys {bearer} {create}"
         f"\ngrpcurl -plaintext {bearer} {addresses.grpc} {method}\n"
     )
+
+
+def _development_account(settings: Settings) -> str:
+    """Name the account that a development installation begins with, and its password."""
+    name, _, password = (settings.data_dir / "development-account").read_text().strip().partition(":")
+    return f"{name} with the password {password}"
 
 
 def _say(text: str) -> None:
@@ -211,3 +275,6 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 def _refuse(faults: Sequence[str]) -> NoReturn:
     print("Cannot start:", *(f"  {fault}" for fault in faults), sep="\n", file=sys.stderr)
     raise typer.Exit(1)
+
+
+_add_operators()

@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.identity.discovery import check_issuer_url, check_url
 from server.identity.service_tokens import ServiceTokens
 from server.keys.model import Environment
-from server.keys.secret import Peppers
 from server.limits.model import Rate
 from server.limits.script import WindowScript
+from server.peppers import Peppers
 from server.web.cors import check_origins
 
+_MUST_BE_HTTPS = (
+    "DEVELOPER_OAUTH_ISSUER",
+    "DEVELOPER_OAUTH_JWKS_URL",
+    "DEVELOPER_UPSTREAM_ISSUER",
+    "DEVELOPER_LEAK_REPORT_KEYS_URL",
+)
 MAXIMUM_GRACE_SECONDS = 30 * 24 * 3600
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -61,6 +67,13 @@ def _url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must be an http or https URL without query and fragment")
     return text.strip()
+
+
+def _public_url(text: str) -> str:
+    url = _url(text)
+    if urlsplit(url).path.strip("/"):
+        raise ValueError("must have no path: the service is the whole of its origin")
+    return url.rstrip("/")
 
 
 def _issuer(text: str) -> str:
@@ -152,6 +165,7 @@ class Settings(_FromEnvironment):
     database_pooler: Literal["transaction"] | None = Field(None, validation_alias="DATABASE_POOLER")
     pg_bin: Path | None = Field(None, validation_alias="PG_BIN")
     data_dir: Path = Path(".data")
+    mode: Literal["development", "production"] | None = None
     oauth_issuer: Annotated[str | None, _read_with(_issuer)] = None
     oauth_audience: str | None = None
     oauth_jwks_url: Annotated[str | None, _read_with(_jwks_url)] = None
@@ -170,7 +184,16 @@ class Settings(_FromEnvironment):
     internal_grpc_tls_key: Path | None = None
     internal_grpc_tls_client_ca: Path | None = None
     internal_tokens: Annotated[ServiceTokens | None, NoDecode, _read_with(ServiceTokens.parse)] = None
-    public_url: Url | None = None
+    public_url: Annotated[str | None, _read_with(_public_url)] = None
+    portal_client_id: str | None = None
+    portal_client_secret: SecretStr | None = None
+    upstream_issuer: Annotated[str | None, _read_with(_issuer)] = None
+    upstream_client_id: str | None = None
+    upstream_client_secret: SecretStr | None = None
+    terms_version: str = Field("1", min_length=1, max_length=40)
+    terms_url: Url | None = None
+    leak_report_keys_url: Annotated[str | None, _read_with(_jwks_url)] = None
+    leak_policy: Literal["revoke", "notify"] = "revoke"
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, _parse_list(_network)] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode, _parse_list(_origin)] = ()
     workers: int = Field(1, ge=1)
@@ -187,14 +210,26 @@ class Settings(_FromEnvironment):
         return self.workers > 1
 
     @property
+    def is_production(self) -> bool:
+        """Whether nothing is forgiven that is so for convenience: with an issuer configured, unless said otherwise."""
+        return self.mode == "production" if self.mode else not self.uses_local_issuer
+
+    @property
     def default_environment(self) -> Environment:
         """The environment of a key whose request names none."""
-        return self.key_environment or (Environment.TEST if self.uses_local_issuer else Environment.LIVE)
+        is_trial = self.uses_local_issuer and not self.is_production
+        return self.key_environment or (Environment.TEST if is_trial else Environment.LIVE)
+
+    @property
+    def has_portal(self) -> bool:
+        """Whether the portal is served: it has to be a client of whoever signs people in."""
+        return self.uses_local_issuer or self.portal_client_id is not None
 
     @property
     def registers_automatically(self) -> bool:
         """Whether a first call registers the token's subject as a developer."""
-        return self.uses_local_issuer if self.auto_register is None else self.auto_register
+        is_trial = self.uses_local_issuer and not self.is_production
+        return is_trial if self.auto_register is None else self.auto_register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,12 +277,50 @@ def _faults_between(present: Mapping[str, str]) -> list[str]:
     if present.get("DATABASE_POOLER") == "transaction" and "DATABASE_DIRECT_URL" not in present:
         faults.append("DATABASE_DIRECT_URL: must be set when DATABASE_POOLER is: a pooler forgets who listens")
     faults += _pepper_faults(present)
+    faults += _production_faults(present)
+    faults += _sign_in_faults(present)
     for prefix in ("DEVELOPER_GRPC_TLS", "DEVELOPER_INTERNAL_GRPC_TLS"):
         faults += _tls_faults(prefix, present)
     if present.get("DEVELOPER_WORKERS", "1") != "1" and "DEVELOPER_VALKEY_URL" not in present:
         faults.append("DEVELOPER_WORKERS: more than 1 needs DEVELOPER_VALKEY_URL: workers must share their limits")
     faults += _misspelt(present)
     return faults
+
+
+def _production_faults(present: Mapping[str, str]) -> list[str]:
+    """Refuse what is for trials only: plain HTTP to people and issuers, and a pepper that was drawn here."""
+    given = {name: value.strip().lower() for name, value in present.items()}
+    mode = given.get("DEVELOPER_MODE", "production" if "DEVELOPER_OAUTH_ISSUER" in present else "development")
+    if mode != "production":
+        return []
+    faults = []
+    if not given.get("DEVELOPER_PUBLIC_URL", "").startswith("https://"):
+        faults.append("DEVELOPER_PUBLIC_URL: must be the https:// address where TLS ends, in production")
+    plain = [name for name in _MUST_BE_HTTPS if given.get(name, "").startswith("http:")]
+    faults += [f"{name}: must be https:// in production; DEVELOPER_MODE=development is for trials" for name in plain]
+    if "DEVELOPER_OAUTH_ISSUER" not in present and "DEVELOPER_TRUSTED_PROXIES" not in present:
+        faults.append(
+            "DEVELOPER_TRUSTED_PROXIES: must name the proxy that ends TLS, else all who sign in look like one"
+        )
+    if "DEVELOPER_KEY_PEPPERS" not in present and "DEVELOPER_OAUTH_ISSUER" not in present:
+        faults.append("DEVELOPER_KEY_PEPPERS: must be set in production: a pepper belongs into a safe, not beside data")
+    return faults
+
+
+def _sign_in_faults(present: Mapping[str, str]) -> list[str]:
+    """Judge who signs people in: an upstream provider for the local issuer, or a client at the configured issuer."""
+    external = "DEVELOPER_OAUTH_ISSUER" in present
+    upstream = [f"DEVELOPER_UPSTREAM_{part}" for part in ("ISSUER", "CLIENT_ID", "CLIENT_SECRET")]
+    portal = ("DEVELOPER_PORTAL_CLIENT_ID", "DEVELOPER_PORTAL_CLIENT_SECRET")
+    given = [name for name in upstream if name in present]
+    if external:
+        faults = [f"{name}: has no meaning with DEVELOPER_OAUTH_ISSUER, which signs people in" for name in given]
+        if portal[1] in present and portal[0] not in present:
+            faults.append(f"{portal[0]}: must be set when {portal[1]} is")
+        return faults
+    faults = [f"{name}: has no meaning without DEVELOPER_OAUTH_ISSUER" for name in portal if name in present]
+    missing = [name for name in upstream[:2] if given and name not in present]
+    return faults + [f"{name}: must be set when {given[0]} is" for name in missing]
 
 
 def _pepper_faults(present: Mapping[str, str]) -> list[str]:

@@ -9,11 +9,11 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 from server.config import Settings
-from server.keys.secret import Peppers
 from server.limits.service import Limiter, LocalLimiter
 from server.limits.shared import SharedLimiter
 from server.metering.counters import Counters
 from server.metering.service import MeterService
+from server.peppers import Peppers
 from server.postgres.listener import Listener
 from server.provisions import Databases, open_databases
 from server.verification.cache import KeyCache

@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 _SECRETS = re.compile(
-    rb"(?P<key>ang_(?:live|test)_[0-9A-Za-z]{8})_[0-9A-Za-z]+"
+    rb"(?P<key>ang_(?:live|test|oauth|code|refresh)_[0-9A-Za-z]{8})_[0-9A-Za-z]+"
     rb"|(?P<bearer>[Bb]earer\s+)[^\s\"\\]+"
     rb"|eyJ[0-9A-Za-z_-]{4,}(?:\.[0-9A-Za-z_-]*)*"
 )

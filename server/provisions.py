@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from server.config import Settings
+from server.config import Listen, Settings
 from server.identity.local_issuer import LocalIssuer
 from server.identity.service_tokens import ServiceTokens, draw_service_token
-from server.keys.secret import MINIMUM_PEPPER_BYTES, Peppers
+from server.peppers import MINIMUM_PEPPER_BYTES, Peppers
 from server.postgres.embedded import EmbeddedPostgres
 from server.postgres.migrate import check, migrate
 from server.postgres.pool import Database
 from server.private_file import PrivateFileError, read_or_create
 
 LOCAL_ISSUER = "urn:sdk:developer:local-issuer"
+"""The issuer of local accounts in the database, whatever the address at which it is reached."""
 LOCAL_AUDIENCE = "urn:sdk:developer"
 
 _POOL_SIZES = (8, 4, 4, 2, 2, 1)  # of Databases, in its order
@@ -37,9 +38,14 @@ class Databases(NamedTuple):
     direct_dsn: str
 
 
-def local_issuer(settings: Settings) -> LocalIssuer:
-    """Open the development issuer, whose key is made on the first use."""
-    return LocalIssuer.open(settings.data_dir, issuer=LOCAL_ISSUER, audience=LOCAL_AUDIENCE)
+def public_url(settings: Settings, listen: Listen) -> str:
+    """Return the address at which people and clients reach this installation, without a slash at its end."""
+    return settings.public_url or f"http://{listen.http_address}"
+
+
+def local_issuer(settings: Settings, listen: Listen) -> LocalIssuer:
+    """Open the local issuer, whose key is made on the first use. Its name is the public URL (RFC 8414 section 2)."""
+    return LocalIssuer.open(settings.data_dir, issuer=public_url(settings, listen), audience=LOCAL_AUDIENCE)
 
 
 def build_peppers(settings: Settings) -> Peppers:

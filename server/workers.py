@@ -27,7 +27,14 @@ from prometheus_client.registry import Collector
 from server import ports
 from server.app import Addresses
 from server.config import Address, Listen, Settings
-from server.provisions import build_internal_tokens, build_peppers, local_issuer, open_databases, provided_database
+from server.provisions import (
+    build_internal_tokens,
+    build_peppers,
+    local_issuer,
+    open_databases,
+    provided_database,
+    public_url,
+)
 from server.web.metrics import metrics_app
 from server.web.server import HttpServer
 
@@ -157,7 +164,7 @@ async def supervising(
         build_peppers(settings)
         build_internal_tokens(settings)
         if settings.uses_local_issuer:
-            local_issuer(settings)
+            local_issuer(settings, listen)
         shared = (listen.grpc_address, listen.internal_grpc_address, listen.http_address)
         grpc, internal_grpc, http = (_hold(address, stack) for address in shared)
         folder = stack.enter_context(_metrics_folder(Path(_MEMORY if os.access(_MEMORY, os.W_OK) else gettempdir())))
@@ -170,6 +177,7 @@ async def supervising(
             "DEVELOPER_GRPC_ADDRESS": grpc,
             "DEVELOPER_INTERNAL_GRPC_ADDRESS": internal_grpc,
             "DEVELOPER_HTTP_ADDRESS": http,
+            "DEVELOPER_PUBLIC_URL": public_url(settings, listen),
             "PROMETHEUS_MULTIPROC_DIR": folder,
         }
         registry = CollectorRegistry()

@@ -21,6 +21,7 @@ class Service:
 
     addresses: Addresses
     settings: Settings
+    listen: Listen
 
     @property
     def rest(self) -> str:
@@ -29,16 +30,21 @@ class Service:
 
     def token(self, subject: str = "alice") -> str:
         """Sign an access token of the service's local issuer."""
-        return local_issuer(self.settings).issue(subject)
+        return local_issuer(self.settings, self.listen).issue(subject)
 
 
 @asynccontextmanager
 async def serving(database_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[Service]:
-    """Run a service over a migrated database; `settings` are fields of `Settings`, by name."""
+    """Run a service over a migrated database; `settings` are fields of `Settings`, by name.
+
+    With an `http_port` of its own it knows its public address, as browsers and OAuth clients need.
+    """
+    port = settings.pop("http_port", 0)
     chosen = Settings(**{"DATABASE_URL": database_url, "data_dir": data_dir, **settings})
-    everywhere = {f"{name}_address": ANYWHERE for name in ("grpc", "internal_grpc", "http", "metrics")}
-    async with running(chosen, Listen(**everywhere)) as addresses:
-        yield Service(addresses=addresses, settings=chosen)
+    everywhere = {f"{name}_address": ANYWHERE for name in ("grpc", "internal_grpc", "metrics")}
+    listen = Listen(**everywhere, http_address=Address("127.0.0.1", port))
+    async with running(chosen, listen) as addresses:
+        yield Service(addresses=addresses, settings=chosen, listen=listen)
 
 
 @pytest.fixture(scope="session")

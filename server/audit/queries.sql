@@ -1,5 +1,22 @@
 -- name: record_event
 -- Add one event to the audit log and return its time.
-INSERT INTO audit_events (id, developer_id, action, target_id, call_id, details, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, clock())
+INSERT INTO audit_events (id, developer_id, action, target_id, call_id, details, actor, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, clock())
 RETURNING created_at;
+
+-- name: list_events
+-- Read the newest events of a developer, from the top or older than a given one.
+SELECT id, created_at, action, target_id, call_id, details, actor
+FROM audit_events
+WHERE developer_id = $1 AND (created_at, id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::text, ''))
+ORDER BY created_at DESC, id DESC
+LIMIT $2;
+
+-- name: list_events_of_target
+-- Read the newest events of a developer that happened to one thing, from the top or older than a given one.
+SELECT id, created_at, action, target_id, call_id, details, actor
+FROM audit_events
+WHERE developer_id = $1 AND target_id = $5
+  AND (created_at, id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::text, ''))
+ORDER BY created_at DESC, id DESC
+LIMIT $2;

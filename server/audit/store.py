@@ -1,25 +1,29 @@
-"""Write audit events: into the transaction of the change they tell of, and into the log, which outlives the database.
+"""Audit events: written into the transaction of the change they tell of, and into the log, which outlives the database.
 
-Reading them comes with the portal.
+Read from the database alone.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
 import structlog
 
+from server.audit.model import AuditEvent
 from server.ids import DeveloperId, new_event_id
-from server.postgres.pool import Connection
+from server.postgres.pool import Connection, Database
 from server.postgres.queries import load
 from server.times import format_time
 
 _SQL = load(Path(__file__).with_name("queries.sql"))
 
 _log = structlog.get_logger(__name__)
-_LOGGED = ("key_prefix", "scopes", "expires_at", "version", "previous_expires_at", "reapplied_from")
+_OF_KEYS = ("key_prefix", "scopes", "expires_at", "version", "previous_expires_at", "reapplied_from", "rate_limit")
+_OF_TIERS = ("requests", "window_seconds", "developer_requests", "monthly_quota", "max_keys", "concurrent_streams")
+_LOGGED = frozenset([*_OF_KEYS, "tier", "settlement", *_OF_TIERS])
 """The details that the log repeats; a developer's own words, such as a key's name, stay in the database."""
 
 
@@ -33,14 +37,47 @@ class Action(Enum):
     KEY_REVOKED = "key.revoked"
     KEY_ROTATION_REAPPLIED = "key.rotation_reapplied"
     KEY_REVOCATION_REAPPLIED = "key.revocation_reapplied"
+    KEY_GRACE_ENDED = "key.grace_ended"
+    KEY_LEAK_REPORTED = "key.leak_reported"
+    DEVELOPER_PROFILE_COMPLETED = "developer.profile_completed"
+    DEVELOPER_UPDATED = "developer.updated"
+    DEVELOPER_SUSPENDED = "developer.suspended"
+    DEVELOPER_RESUMED = "developer.resumed"
+    DEVELOPER_TIER_CHANGED = "developer.tier_changed"
+    TIER_REQUESTED = "developer.tier_requested"
+    TIER_REQUEST_SETTLED = "developer.tier_request_settled"
+    CLIENT_CREATED = "oauth_client.created"
+    CLIENT_UPDATED = "oauth_client.updated"
+    CLIENT_SECRET_ROTATED = "oauth_client.secret_rotated"  # noqa: S105 - a name, no password
+    CLIENT_DELETED = "oauth_client.deleted"
+    TIER_SET = "tier.set"
+
+
+class AuditStore:
+    """Reads the audit log."""
+
+    def __init__(self, connection: "Connection | Database") -> None:
+        self._connection = connection
+
+    async def list_newest(
+        self, developer_id: DeveloperId, limit: int, after: tuple[datetime, str] | None, target_id: str | None
+    ) -> list[AuditEvent]:
+        """Read up to `limit` events, newest first, from the top or after the (created_at, id) of one."""
+        arguments = (developer_id, limit, *(after or (None, None)))
+        if target_id is None:
+            rows = await self._connection.fetch(_SQL["list_events"], *arguments)
+        else:
+            rows = await self._connection.fetch(_SQL["list_events_of_target"], *arguments, target_id)
+        return [AuditEvent(**{**dict(row), "details": json.loads(row["details"])}) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Whose change it is, and the call that made it."""
+    """Whose account is changed, by which call and, when it was not the developer, by whom: `operator` or the like."""
 
     developer_id: DeveloperId
     call_id: str
+    name: str | None = None
 
 
 async def record(
@@ -51,23 +88,36 @@ async def record(
     The log has it before the transaction commits, so that it misses no change that was acknowledged. In return it may
     tell of one that was rolled back, and of each try of a transaction that ran again, under ids of their own.
     """
-    event_id, details = new_event_id(), details or {}
-    created_at = await connection.fetchval(
-        _SQL["record_event"],
-        event_id,
-        actor.developer_id,
-        action.value,
-        target_id,
-        actor.call_id,
-        json.dumps(details),
-    )
+    await _write(connection, actor.developer_id, actor.call_id, actor.name, action, target_id, details or {})
+
+
+async def record_for_all(
+    connection: Connection, call_id: str, actor: str, action: Action, target_id: str, details: Mapping[str, object]
+) -> None:
+    """Add one event of the platform itself, such as a change of a tier: it stands in no developer's account."""
+    await _write(connection, None, call_id, actor, action, target_id, details)
+
+
+async def _write(
+    connection: Connection,
+    developer_id: DeveloperId | None,
+    call_id: str,
+    actor: str | None,
+    action: Action,
+    target_id: str,
+    details: Mapping[str, object],
+) -> None:
+    event_id = new_event_id()
+    arguments = (event_id, developer_id, action.value, target_id, call_id, json.dumps(details), actor)
+    created_at = await connection.fetchval(_SQL["record_event"], *arguments)
     _log.info(
         "audit",
         action=action.value,
         id=event_id,
-        developer_id=actor.developer_id,
+        developer_id=developer_id,
         target_id=target_id,
-        call_id=actor.call_id,
+        call_id=call_id,
+        actor=actor,
         created_at=format_time(created_at),
-        details={name: details[name] for name in _LOGGED if name in details},
+        details={name: value for name, value in details.items() if name in _LOGGED},
     )

@@ -31,6 +31,8 @@ class ClaimRules:
     """Allowed values of `client_id`; None allows any."""
     leeway: float
     """How far the issuer's clock may be off, in seconds."""
+    known_as: str = ""
+    """The name under which accounts of the issuer's subjects are kept; empty: the issuer's own."""
 
 
 def check_claims(token: CompactToken, rules: ClaimRules, *, digest: bytes, now: float) -> AccessToken:
@@ -51,7 +53,7 @@ def check_claims(token: CompactToken, rules: ClaimRules, *, digest: bytes, now: 
     if rules.client_ids is not None and client_id not in rules.client_ids:
         raise RefusedError("client_id")
     return AccessToken(
-        issuer=rules.issuer,
+        issuer=rules.known_as or rules.issuer,
         subject=_text(claims, "sub"),
         client_id=client_id,
         token_id=_text(claims, "jti") if complete or "jti" in claims else None,

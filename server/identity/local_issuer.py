@@ -1,6 +1,7 @@
-"""The development issuer: an RSA key of our own in the data directory that signs RFC 9068 access tokens.
+"""The local issuer: an RSA key of our own in the data directory that signs RFC 9068 access tokens.
 
-For `make run` and tests; a configured issuer replaces it. It has no HTTP of its own: the web root publishes `jwks()`.
+A configured issuer replaces it. It has no HTTP of its own: the web root publishes `jwks()`, and `server/authorization/`
+decides who is given its tokens.
 """
 
 import secrets
@@ -25,7 +26,7 @@ from server.identity.strict_json import JsonObject
 from server.private_file import PrivateFileError, read_or_create
 
 FIRST_PARTY_CLIENT = "developer-cli"
-"""The `client_id` of tokens made on the command line: the only client the local issuer's tokens are accepted from."""
+"""The `client_id` of tokens made on the command line, which no user has granted and nothing can revoke."""
 
 _KEY_FILE = "issuer-key.pem"
 _KEY_BITS = 2048
@@ -65,10 +66,12 @@ class LocalIssuer:
         client_id: str = FIRST_PARTY_CLIENT,
         scope: str = "read stream",
         lifetime: timedelta = timedelta(hours=1),
+        token_id: str = "",
     ) -> str:
         """Sign one access token for `subject`, valid from now for `lifetime` (RFC 9068 section 2.2).
 
-        Raises ValueError for a subject that no verifier would accept.
+        `token_id` is the claim `jti`, unique for each token; empty draws one. Raises ValueError for a subject that no
+        verifier would accept.
         """
         if not is_text(subject):
             raise ValueError("the subject must be 1 to 255 printable characters")
@@ -81,7 +84,7 @@ class LocalIssuer:
             "scope": scope,
             "iat": now,
             "exp": now + int(lifetime.total_seconds()),
-            "jti": secrets.token_urlsafe(16),
+            "jti": token_id or secrets.token_urlsafe(16),
         }
         header = {"alg": _ALGORITHM, "typ": "at+jwt", "kid": self._key_id}
         return jwt.encode(header, claims, self._key, algorithms=[_ALGORITHM])

@@ -5,8 +5,9 @@ Shape is checked in `compact.py`, claims in `claims.py`; keys come from a `KeySo
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import structlog
 from cachetools import LRUCache
@@ -72,6 +73,11 @@ class TokenVerifier:
         self._clock = clock
         self._algorithms = frozenset(algorithms)
         self._cache: LRUCache[bytes, _Verified] = LRUCache(_CACHED_TOKENS)
+
+    def call_issuer(self, name: str) -> Self:
+        """Return this verifier, which from now on names the issuer so in what it returns: accounts outlive its URL."""
+        self._rules = replace(self._rules, known_as=name)
+        return self
 
     async def verify(self, token: str) -> AccessToken:
         """Return what `token` says if it is valid.

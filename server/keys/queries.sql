@@ -62,6 +62,18 @@ WHERE developer_id = $1 AND (created_at, id) < ($3, $4)
 ORDER BY created_at DESC, id DESC
 LIMIT $2;
 
+-- name: list_matching_keys
+-- Read those keys of a developer that a filter lets through, from the top or older than a given one, in the index's order.
+SELECT id, developer_id, name, environment, scopes, key_prefix, created_at, expires_at, revoked_at, last_used_at
+FROM api_keys
+WHERE developer_id = $1
+  AND (created_at, id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::text, ''))
+  AND ($5::boolean IS NULL OR (revoked_at IS NOT NULL) = $5)
+  AND ($6::text IS NULL OR environment = $6)
+  AND ($7::text IS NULL OR strpos(lower(name), lower($7)) > 0 OR starts_with(key_prefix, $7))
+ORDER BY created_at DESC, id DESC
+LIMIT $2;
+
 -- name: update_key
 -- Change the named fields of a held key.
 UPDATE api_keys

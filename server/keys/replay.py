@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from server.audit.store import Actor
 from server.errors import Conflict, InvalidRequest, Unavailable, Violation
 from server.keys.model import ApiKey, Environment
-from server.keys.secret import Peppers, Secret
 from server.keys.store import KeyStore, UsedRequest
+from server.peppers import Peppers
+from server.secret import Secret
 
 _NONCE_BYTES = 12
 

@@ -21,6 +21,7 @@ from sdk.developer.v1.developer_service_pb2 import (
 
 from server.audit.store import Actor
 from server.identity.principal import current_principal
+from server.keys.filter import KeyFilter
 from server.keys.model import ApiKey, Environment, Status
 from server.keys.service import CreateKey, KeyService, RotateKey, UpdateKey
 from server.rpc.call import current_call
@@ -37,6 +38,7 @@ _STATUSES = {
     Status.REVOKED: api_key_pb2.API_KEY_STATUS_REVOKED,
 }
 _WISHED_ENVIRONMENTS = {number: environment for environment, number in _ENVIRONMENTS.items()}
+_WANTED_STATUSES = {number: status for status, number in _STATUSES.items()}
 
 
 class DeveloperService(developer_service_pb2_grpc.DeveloperServiceServicer):
@@ -60,8 +62,13 @@ class DeveloperService(developer_service_pb2_grpc.DeveloperServiceServicer):
 
     async def ListApiKeys(self, request: ListApiKeysRequest, context: Context) -> ListApiKeysResponse:
         """Return one page of the caller's keys."""
+        wanted = KeyFilter(
+            status=_WANTED_STATUSES.get(request.status),
+            environment=_WISHED_ENVIRONMENTS.get(request.environment),
+            query=request.query,
+        )
         keys, next_page_token = await self._keys.list(
-            current_principal().developer_id, request.page_size, request.page_token
+            current_principal().developer_id, request.page_size, request.page_token, wanted
         )
         return ListApiKeysResponse(api_keys=map(_message, keys), next_page_token=next_page_token)
 

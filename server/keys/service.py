@@ -3,25 +3,26 @@
 Each change is one transaction with its audit event. A key of another developer is treated as absent everywhere.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from server.audit.store import Action, Actor, record
 from server.errors import Conflict, InvalidRequest, NotFound, Violation
 from server.ids import DeveloperId, KeyId, find_key_id, new_key_id
-from server.keys.model import MAXIMUM_LIVE_SECRETS, ApiKey, Environment, Status, normalise_name
-from server.keys.paging import PageTokens
+from server.keys.filter import EVERY_KEY, KeyFilter
+from server.keys.model import ApiKey, Environment, Status
 from server.keys.replay import Issued, Request, once
-from server.keys.secret import Peppers, Secret, draw, prefix_of
-from server.keys.store import SECRET_PREFIX_CONSTRAINT, KeyStore, NewKey, StoredSecret
+from server.keys.secret import draw
+from server.keys.store import SECRET_PREFIX_CONSTRAINT, KeyStore, NewKey
 from server.keys.verifiers import NoVerifiers, Verifiers
-from server.postgres.errors import ConstraintViolation
+from server.paging import DEFAULT_PAGE_SIZE, PageTokens
+from server.peppers import Peppers
 from server.postgres.pool import Connection, Database
+from server.rotation import Rotation, StoredSecret, redrawing
+from server.text import normalise_name
 from server.times import parse_time
 
-DEFAULT_PAGE_SIZE = 20
-_DRAWS = 3
 _MUTABLE = ("name", "expires_at")
 _MAXIMUM_PATHS = 16
 _SWEPT_AT_ONCE = 2000
@@ -71,9 +72,9 @@ class KeyService:
     ) -> None:
         self._database = database
         self._peppers = peppers
-        self._page_tokens = PageTokens(peppers)
+        self._page_tokens = PageTokens(peppers, "ListApiKeys")
         self._default_environment = default_environment
-        self._rotation_grace = rotation_grace
+        self._rotation = Rotation(rotation_grace, "key")
         self._verifiers = verifiers or NoVerifiers()
 
     async def create(self, actor: Actor, wish: CreateKey) -> Issued:
@@ -109,14 +110,14 @@ class KeyService:
                 scopes=wish.scopes,
                 expires_at=expires_at,
             )
-            key = await store.create(new, self._stored(secret))
+            key = await store.create(new, StoredSecret.of(secret, self._peppers))
             if key is None:
                 raise InvalidRequest([_not_in_future()])
             details = {"name": key.name, "key_prefix": key.key_prefix, "scopes": key.scopes}
             await record(connection, actor, Action.KEY_CREATED, key.id, details)
             return Issued(key=key, secret=secret)
 
-        return await self._redrawing(work)
+        return await redrawing(self._database, work, SECRET_PREFIX_CONSTRAINT)
 
     async def get(self, developer_id: DeveloperId, key_id: str) -> ApiKey:
         """Return one key.
@@ -130,18 +131,24 @@ class KeyService:
             raise _no_such_key()
         return key
 
-    async def list(self, developer_id: DeveloperId, page_size: int, page_token: str) -> tuple[list[ApiKey], str]:
-        """Return a page of keys, newest first, and the token of the next page (empty at the end).
+    async def list(
+        self, developer_id: DeveloperId, page_size: int, page_token: str, wanted: KeyFilter = EVERY_KEY
+    ) -> tuple[list[ApiKey], str]:
+        """Return a page of the wanted keys, newest first, and the token of the next page (empty at the end).
 
         `page_size` is 1 to 100, or 0 for 20. Keyset paging: nothing is skipped or doubled by changes during the scan.
 
         Raises:
-            InvalidRequest: the page token was not made for this list.
+            InvalidRequest: the filter is at fault, or the page token was not made for this list with this filter.
         """
-        limit = page_size or DEFAULT_PAGE_SIZE
-        after = self._page_tokens.read(page_token, developer_id) if page_token else None
-        keys = await KeyStore(self._database).list_newest(developer_id, limit + 1, after)
-        return keys[:limit], self._page_tokens.after(keys[limit - 1]) if len(keys) > limit else ""
+        _refuse([wanted.fault])
+        limit, owner = page_size or DEFAULT_PAGE_SIZE, wanted.list_of(developer_id)
+        after = self._page_tokens.read(page_token, owner) if page_token else None
+        keys = await KeyStore(self._database).list_newest(developer_id, limit + 1, after, wanted)
+        if len(keys) <= limit:
+            return keys, ""
+        last = keys[limit - 1]
+        return keys[:limit], self._page_tokens.after(owner, last.created_at, last.id)
 
     async def update(self, actor: Actor, wish: UpdateKey) -> ApiKey:
         """Change the name or the expiry of a key.
@@ -194,14 +201,16 @@ class KeyService:
             before, now = await _lock(store, actor.developer_id, wish.id)
             _refuse_revoked(before)
             _refuse_expired(before, now)
-            deadline = await self._retire(store, before, now, at_once=wish.expire_previous_now)
+            deadline = await self._rotation.retire(
+                store, before.id, now, at_once=wish.expire_previous_now, latest=before.expires_at
+            )
             secret = draw(before.environment)
-            after, version = await store.add_secret(before.id, self._stored(secret), now)
+            after, version = await store.add_secret(before.id, StoredSecret.of(secret, self._peppers), now)
             details = {"key_prefix": after.key_prefix, "version": version, "previous_expires_at": deadline.isoformat()}
             await record(connection, actor, Action.KEY_ROTATED, after.id, details)
             return Issued(key=after, secret=secret, previous_expires_at=deadline)
 
-        issued = await self._redrawing(work)
+        issued = await redrawing(self._database, work, SECRET_PREFIX_CONSTRAINT)
         self._verifiers.forget(issued.key.id)
         return issued
 
@@ -241,36 +250,6 @@ class KeyService:
         """Erase the sealed answers and request ids whose time is over, in small steps whatever has piled up."""
         while await KeyStore(self._database).sweep_requests(_SWEPT_AT_ONCE):
             pass
-
-    async def _retire(self, store: KeyStore, key: ApiKey, now: datetime, *, at_once: bool) -> datetime:
-        """Give the current secret of a held key its deadline, or end every secret at once, and return the deadline."""
-        if at_once:
-            await store.end_secrets(key.id, now)
-            return now
-        if await store.count_live_secrets(key.id, now) >= MAXIMUM_LIVE_SECRETS:
-            raise Conflict(
-                f"{MAXIMUM_LIVE_SECRETS} secrets of this key still work. Wait for one to end, "
-                "or rotate with expire_previous_now to end them all."
-            )
-        deadline = min(now + self._rotation_grace, key.expires_at or datetime.max.replace(tzinfo=now.tzinfo))
-        await store.retire_current_secret(key.id, deadline)
-        return deadline
-
-    async def _redrawing(self, work: Callable[[Connection], Awaitable[Issued]]) -> Issued:
-        """Run the work in a transaction, anew when the drawn prefix is taken: one draw in 2 * 10^7 at 10^7 keys."""
-        for _ in range(_DRAWS - 1):
-            try:
-                return await self._database.transaction(work)
-            except ConstraintViolation as violation:
-                if violation.constraint_name != SECRET_PREFIX_CONSTRAINT:
-                    raise
-        return await self._database.transaction(work)
-
-    def _stored(self, secret: Secret) -> StoredSecret:
-        version = self._peppers.current
-        return StoredSecret(
-            key_prefix=prefix_of(secret), digest=self._peppers.digest(secret, version), pepper_version=version
-        )
 
 
 async def _lock(store: KeyStore, developer_id: DeveloperId, key_id: str) -> tuple[ApiKey, datetime]:

@@ -6,9 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 from server.ids import DeveloperId, KeyId
-from server.keys.model import ApiKey, Environment
+from server.keys.filter import EVERY_KEY, KeyFilter
+from server.keys.model import ApiKey, Environment, Status
 from server.postgres.pool import Connection, Database, Record
 from server.postgres.queries import load
+from server.rotation import StoredSecret
 
 _SQL = load(Path(__file__).with_name("queries.sql"))
 
@@ -25,15 +27,6 @@ class NewKey:
     environment: Environment
     scopes: tuple[str, ...]
     expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSecret:
-    """What is kept of a secret: where it is found and how it is proved."""
-
-    key_prefix: str
-    digest: bytes
-    pepper_version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +68,7 @@ class KeyStore:
             key.name,
             key.environment.value,
             list(key.scopes),
-            secret.key_prefix,
+            secret.prefix,
             key.expires_at,
             secret.digest,
             secret.pepper_version,
@@ -93,10 +86,21 @@ class KeyStore:
         return (_key(row), row["now"]) if row else None
 
     async def list_newest(
-        self, developer_id: DeveloperId, limit: int, after: tuple[datetime, str] | None
+        self,
+        developer_id: DeveloperId,
+        limit: int,
+        after: tuple[datetime, str] | None,
+        wanted: KeyFilter = EVERY_KEY,
     ) -> list[ApiKey]:
-        """Read up to `limit` keys, newest first, from the top or after the (created_at, id) of a key."""
-        if after is None:
+        """Read up to `limit` of the wanted keys, newest first, from the top or after the (created_at, id) of a key."""
+        if not wanted.is_empty:
+            revoked = None if wanted.status is None else wanted.status is Status.REVOKED
+            environment = wanted.environment and wanted.environment.value
+            position = after or (None, None)
+            rows = await self._connection.fetch(
+                _SQL["list_matching_keys"], developer_id, limit, *position, revoked, environment, wanted.query or None
+            )
+        elif after is None:
             rows = await self._connection.fetch(_SQL["list_first_keys"], developer_id, limit)
         else:
             rows = await self._connection.fetch(_SQL["list_next_keys"], developer_id, limit, *after)
@@ -165,7 +169,7 @@ class KeyStore:
         Raises:
             ConstraintViolation: on `SECRET_PREFIX_CONSTRAINT`, the drawn prefix is taken.
         """
-        row = await self._the_row("add_secret", key_id, secret.key_prefix, secret.digest, secret.pepper_version, now)
+        row = await self._the_row("add_secret", key_id, secret.prefix, secret.digest, secret.pepper_version, now)
         return _key(row), row["version"]
 
     async def claim_request(self, developer_id: DeveloperId, method: str, request: bytes, payload: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from server.errors import RateLimited
@@ -14,9 +15,11 @@ from server.rpc.call import Call, Proceed
 class TokenRateLimit:
     """Gives each access token a sliding window, and sets `X-RateLimit-*` on every answer (contract section 5)."""
 
-    def __init__(self, limiter: Limiter, rate: Rate) -> None:
+    def __init__(self, limiter: Limiter, rate: Rate, *, by_client: Mapping[str, Rate] | None = None) -> None:
+        """Limit tokens to `rate`, those of some OAuth clients to rates of their own."""
         self._limiter = limiter
         self._rate = rate
+        self._by_client = dict(by_client or {})
 
     async def __call__(self, proceed: Proceed, call: Call, request: Any) -> Any:
         """Handle the call if its token's window has a place.
@@ -24,7 +27,9 @@ class TokenRateLimit:
         Raises:
             RateLimited: it has none; the error says when to retry.
         """
-        decision = await self._limiter.take([Claim(b"t:" + current_token().digest, self._rate)])
+        token = current_token()
+        rate = self._by_client.get(token.client_id or "", self._rate)
+        decision = await self._limiter.take([Claim(b"t:" + token.digest, rate)])
         call.response_headers["x-ratelimit-limit"] = str(decision.limit)
         call.response_headers["x-ratelimit-remaining"] = str(decision.remaining)
         call.response_headers["x-ratelimit-reset"] = str(math.ceil(time.time() + decision.reset_seconds))

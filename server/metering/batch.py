@@ -1,4 +1,7 @@
-"""What counters hand over to the database: counted calls in batches, uses of secrets, and digests to renew. No I/O."""
+"""What counters hand over to the database: counted calls in batches, uses of secrets and scopes, and digests to renew.
+
+No I/O.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +64,14 @@ class SecretUse(NamedTuple):
     key_id: str
     used_at: float
     client_ip: str
+
+
+class ScopeUse(NamedTuple):
+    """When a good call with a key needed a scope, in Unix seconds."""
+
+    key_id: str
+    scope: str
+    used_at: float
 
 
 class Redigest(NamedTuple):

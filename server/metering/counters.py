@@ -12,11 +12,11 @@ from datetime import date
 
 from uuid_utils.compat import uuid7
 
-from server.metering.batch import OTHER, Batch, Cell, MonthTotal, Redigest, SecretUse, month_of
+from server.metering.batch import OTHER, Batch, Cell, MonthTotal, Redigest, ScopeUse, SecretUse, month_of
 
 BATCH_CELLS = 1_000
 """How many cells a batch holds at most: 10 ms of work for the database, half of it for the event loop."""
-_MINUTE = 60
+_MINUTE, _HOUR = 60, 3600
 _DEAD = frozenset({"revoked", "expired", "rotated_out", "developer_suspended"})
 """Outcomes of calls whose secret authenticates nobody any more: they are counted, but are no use of the key."""
 _SETTLED_SECONDS = 5.0
@@ -77,12 +77,14 @@ class Counters:
         maximum_operations: int = 1_000,
         maximum_cells: int = 100_000,
         maximum_standings: int = 100_000,
+        maximum_scopes: int = 100_000,
     ) -> None:
         """Begin at nothing. `clock` gives Unix seconds."""
         self._clock = clock
         self._maximum_operations = maximum_operations
         self._maximum_cells = maximum_cells
         self._maximum_standings = maximum_standings
+        self._maximum_scopes = maximum_scopes
         self._operations = {""}
         self._minutes: dict[int, dict[_Key, _Sums]] = {}
         self._size = 0
@@ -92,6 +94,9 @@ class Counters:
         self._standings: OrderedDict[str, _Standing] = OrderedDict()
         self._uses: dict[str, tuple[str, float, str]] = {}
         self._redigests: dict[str, Redigest] = {}
+        self._scopes_noted: set[tuple[str, tuple[str, ...]]] = set()  # during the hour from `_scopes_since`
+        self._scopes_since = 0
+        self._scope_uses: dict[tuple[str, str], float] = {}
         self.pending_calls = 0
         """Calls that are in no batch yet."""
 
@@ -114,6 +119,11 @@ class Counters:
         elif outcome in _DEAD:
             return
         self._uses[use.key_prefix] = use.key_id, now, client_ip
+
+    def note_scopes(self, key_id: str, scopes: tuple[str, ...]) -> None:
+        """Note that a good call with a key needed scopes; the same ones of a key once in an hour of the clock."""
+        if (key_id, scopes) not in self._scopes_noted:
+            self._note_scopes(key_id, scopes)
 
     def units_used(self, developer_id: str) -> int:
         """Return a developer's units of this month (UTC): those that any replica flushed, and our own besides."""
@@ -205,6 +215,16 @@ class Counters:
         redigests, self._redigests = self._redigests, {}
         return list(redigests.values())
 
+    def take_scope_uses(self) -> list[ScopeUse]:
+        """Take out when keys needed scopes, as far as it was noted since they were last taken."""
+        uses, self._scope_uses = self._scope_uses, {}
+        return [ScopeUse(key_id, scope, used_at) for (key_id, scope), used_at in uses.items()]
+
+    def keep_scope_uses(self, uses: Iterable[ScopeUse]) -> None:
+        """Keep for the next time what could not be written, but for what was noted again."""
+        for use in uses:
+            self._scope_uses.setdefault((use.key_id, use.scope), use.used_at)
+
     def keep_uses(self, uses: Iterable[SecretUse]) -> None:
         """Keep for the next time what could not be written, but for secrets that were used again."""
         for use in uses:
@@ -215,10 +235,23 @@ class Counters:
         minute = int(now) // _MINUTE * _MINUTE
         self._begins, self._ends = float(minute), float(minute + _MINUTE)
         self._current = self._minutes.setdefault(minute, {})
+        if minute - self._scopes_since >= _HOUR or minute < self._scopes_since:
+            self._scopes_since = minute // _HOUR * _HOUR
+            self._scopes_noted.clear()
         month = month_of(minute)
         if month != self._month:
             self._month = month
             self._standings.clear()
+
+    def _note_scopes(self, key_id: str, scopes: tuple[str, ...]) -> None:
+        """Queue scopes to be written; while too many wait, they are noted another time."""
+        if len(self._scope_uses) >= self._maximum_scopes:
+            return
+        if len(self._scopes_noted) >= self._maximum_scopes:
+            self._scopes_noted.clear()  # what is noted twice in an hour is written once all the same
+        self._scopes_noted.add((key_id, scopes))
+        now = self._clock()
+        self._scope_uses.update({(key_id, scope): now for scope in scopes})
 
     def _open(self, use: Use, operation: str, outcome: str) -> _Sums:
         """Find the cell for a call whose own does not exist: a new one, or that of `other` when there is no room."""

@@ -12,7 +12,9 @@ from server.errors import InvalidRequest, Violation
 MAXIMUM_POINTS = 1_500
 PACE = timedelta(days=7)
 _LISTED_OPERATIONS = 50
-_THROTTLED = ("rate_limited", "quota_exceeded")
+KEY_LIMITED, DEVELOPER_LIMITED, OVER_QUOTA = "rate_limited", "rate_limited_developer", "quota_exceeded"
+"""Outcomes of calls refused for their number: by the key's rate, by that of all keys together, by the quota."""
+_THROTTLED = (KEY_LIMITED, OVER_QUOTA)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _SHORTEST_PACE = timedelta(hours=1)
 """A pace over less than this would say more of the last burst than of the month."""
@@ -66,6 +68,31 @@ class Span:
             sentence = f"must be at most {MAXIMUM_POINTS:,} points before end_time: take a later one, or longer points"
             raise InvalidRequest([Violation("start_time", sentence)])
         return cls(granularity=granularity, start=start, end=end)
+
+    @classmethod
+    def recent(cls, now: datetime) -> "Span":
+        """Make the span of the last full minute and what there is of the current one."""
+        minute = Granularity.MINUTE.length
+        return cls(granularity=Granularity.MINUTE, start=floor(now, minute) - minute, end=now)
+
+    def nearest_months(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return from when to when the months (UTC) are that come closest to it, given that nothing is after `now`.
+
+        So that it is summed up by months and what they have too much or too little. Twice its end: better without any.
+        """
+        if self.start > now:
+            return self.end, self.end
+        reaches_now = self.end > floor(now, self.granularity.length)
+        begin, end = _nearest_month(self.start), next_month(now) if reaches_now else _nearest_month(self.end)
+        differing = abs(self.start - begin) + (timedelta() if reaches_now else abs(self.end - end))
+        if begin < end and differing < min(self.end, now) - self.start:
+            return begin, end
+        return self.end, self.end
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.end - self.start) / timedelta(seconds=1)
 
 
 class Row(NamedTuple):
@@ -150,7 +177,7 @@ class Usage:
 
 
 def sum_up(rows: Iterable[Row]) -> Totals:
-    """Put the counts of a span together."""
+    """Put the counts of a span together. By which rate a call was limited is not told: both are one outcome."""
     points: dict[datetime, list[Row]] = {}
     outcomes: Counter[str] = Counter()
     operations: Counter[str] = Counter()
@@ -159,7 +186,7 @@ def sum_up(rows: Iterable[Row]) -> Totals:
             operations[row.operation or ""] += row.calls
         else:
             points.setdefault(row.point, []).append(row)
-            outcomes[row.outcome or ""] += row.calls
+            outcomes[_told(row)] += row.calls
     made = tuple(_point(start, points[start]) for start in sorted(points))
     return Totals(
         points=made,
@@ -199,12 +226,22 @@ def floor(moment: datetime, length: timedelta) -> datetime:
     return moment - (moment - _EARLIEST) % length
 
 
+def _nearest_month(moment: datetime) -> datetime:
+    return min(month(moment), next_month(moment), key=lambda begin: abs(moment - begin))
+
+
 def _before(moment: datetime, by: timedelta) -> datetime:
     return _EARLIEST if moment - _EARLIEST < by else moment - by
 
 
+def _told(row: Row) -> str:
+    return KEY_LIMITED if row.outcome == DEVELOPER_LIMITED else row.outcome or ""
+
+
 def _point(start: datetime, rows: list[Row]) -> Point:
-    outcomes = Counter({row.outcome or "": row.calls for row in rows})
+    outcomes: Counter[str] = Counter()
+    for row in rows:
+        outcomes[_told(row)] += row.calls
     return Point(
         start=start,
         calls=sum(row.calls for row in rows),

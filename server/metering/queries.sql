@@ -28,8 +28,7 @@ WITH moment AS MATERIALIZED (
 ), months AS (
     INSERT INTO usage_months AS old (developer_id, month, units)
     SELECT developer_id, date_trunc('month', minute AT TIME ZONE 'UTC')::date, sum(units)
-    FROM cells, batch
-    WHERE units > 0
+    FROM cells, batch  -- also without units: who holds these rows adds to the sums of their developers alone
     GROUP BY 1, 2
     ORDER BY 1, 2
     ON CONFLICT ON CONSTRAINT usage_months_pkey DO UPDATE SET units = old.units + excluded.units
@@ -85,6 +84,40 @@ WITH used AS MATERIALIZED (
     WHERE secret.key_prefix = held.key_prefix
 )
 SELECT key_prefix FROM behind EXCEPT SELECT key_prefix FROM held;
+
+-- name: note_scope_uses
+-- Note when keys needed scopes, an hour after the last time at the earliest, and return those of keys that others hold.
+WITH used AS MATERIALIZED (
+    SELECT key_id, scope, least(to_timestamp(at), moment.now) AS at
+    FROM unnest($1::text[], $2::text[], $3::float8[]) AS use (key_id, scope, at), (SELECT clock() AS now) AS moment
+), behind AS MATERIALIZED (
+    SELECT used.key_id, used.scope, used.at
+    FROM used
+    JOIN api_keys AS key ON key.id = used.key_id
+    LEFT JOIN key_scope_uses AS known ON known.key_id = used.key_id AND known.scope = used.scope
+    WHERE known.last_used_at IS NULL OR known.last_used_at <= used.at - interval '1 hour'
+), held AS MATERIALIZED (
+    SELECT id, needed_scopes FROM api_keys
+    WHERE id IN (SELECT key_id FROM behind)
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+), noted AS (
+    INSERT INTO key_scope_uses AS known (key_id, scope, last_used_at)
+    SELECT key_id, scope, at FROM behind WHERE key_id IN (SELECT id FROM held) ORDER BY key_id, scope
+    ON CONFLICT ON CONSTRAINT key_scope_uses_pkey DO UPDATE SET last_used_at = excluded.last_used_at
+    WHERE known.last_used_at < excluded.last_used_at
+), fresh AS (
+    UPDATE api_keys AS key
+    SET needed_scopes = key.needed_scopes || new.scopes
+    FROM (
+        SELECT held.id, array_agg(behind.scope ORDER BY behind.scope) AS scopes
+        FROM behind
+        JOIN held ON held.id = behind.key_id AND behind.scope <> ALL (held.needed_scopes)
+        GROUP BY held.id
+    ) AS new
+    WHERE key.id = new.id
+)
+SELECT key_id, scope FROM behind WHERE key_id NOT IN (SELECT id FROM held);
 
 -- name: renew_digests
 -- Store digests under a new pepper where the old one still stands and nobody holds the row.
@@ -192,16 +225,16 @@ LEFT JOIN usage_months AS month
 WHERE developer.id = $1;
 
 -- name: sum_up_developer
--- Sum up a developer's use by point and outcome, and by operation: in minutes, hours or days.
+-- Sum up a developer's use by point and outcome, and by operation: in minutes, hours or days, whose sums triggers keep.
 SELECT point, outcome, operation, sum(calls)::bigint AS calls, sum(units)::bigint AS units
 FROM (
-    SELECT minute AS point, outcome, operation, calls, units FROM usage_minutes
+    SELECT minute AS point, outcome, operation, calls, units FROM usage_developer_minutes
     WHERE $2 = 'minute' AND developer_id = $1 AND minute >= $3 AND minute < $4
     UNION ALL
-    SELECT hour, outcome, operation, calls, units FROM usage_hours
+    SELECT hour, outcome, operation, calls, units FROM usage_developer_hours
     WHERE $2 = 'hour' AND developer_id = $1 AND hour >= $3 AND hour < $4
     UNION ALL
-    SELECT day, outcome, operation, calls, units FROM usage_days
+    SELECT day, outcome, operation, calls, units FROM usage_developer_days
     WHERE $2 = 'day' AND developer_id = $1 AND day >= $3 AND day < $4
 ) AS cell
 GROUP BY GROUPING SETS ((point, outcome), (operation));
@@ -226,10 +259,10 @@ GROUP BY GROUPING SETS ((point, outcome), (operation));
 SELECT coalesce(sum(units), 0)::bigint AS units,
        min(hour) FILTER (WHERE units > 0) AS first_hour,
        EXISTS (
-           SELECT FROM usage_days
+           SELECT FROM usage_developer_days
            WHERE developer_id = $1 AND day >= $3 AND day < date_trunc('day', $2::timestamptz, 'UTC') AND units > 0
        ) AS used_before
-FROM usage_hours
+FROM usage_developer_hours
 WHERE developer_id = $1 AND hour >= $2;
 
 -- name: count_streams

@@ -39,6 +39,19 @@ class Period:
     start_time: str
     end_time: str
 
+    def bounds(self) -> tuple[datetime | None, datetime | None]:
+        """Read the times; None for the usual.
+
+        Raises:
+            InvalidRequest: they are at fault.
+        """
+        start, start_fault = parse_time(self.start_time, "start_time")
+        end, end_fault = parse_time(self.end_time, "end_time")
+        faults = [fault for fault in (start_fault, end_fault) if fault]
+        if faults:
+            raise InvalidRequest(faults)
+        return start, end
+
 
 class UsageReports:
     """Reads what was used. Calls show up after a second; in hours and days after a minute at most."""
@@ -55,7 +68,7 @@ class UsageReports:
             NotFound: there is no such developer.
             Overloaded: too many reports are being made.
         """
-        start, end = _read(period)
+        start, end = period.bounds()
         async with self._turn():
             return await self._of_developer(developer_id, period.granularity, start, end)
 
@@ -78,7 +91,7 @@ class UsageReports:
             NotFound: there is no such key, or it is another developer's.
             Overloaded: too many reports are being made.
         """
-        start, end = _read(period)
+        start, end = period.bounds()
         async with self._turn():
             known = find_key_id(key_id)
             owner = await self._store.find_owner(known) if known else None
@@ -110,35 +123,22 @@ class UsageReports:
         streams: tuple[StreamCount, ...] = (),
     ) -> Usage:
         totals = sum_up(await self._store.sum_up(span, developer_id=developer_id, key_id=key_id))
-        recent = _recent(account.now)
+        recent = Span.recent(account.now)
         lately = sum_up(await self._store.sum_up(recent, developer_id=developer_id, key_id=key_id))
         return Usage(
             span=span,
             totals=totals,
-            calls_per_second=lately.calls / ((recent.end - recent.start) / timedelta(seconds=1)),
-            quota=await self._quota(developer_id, account),
+            calls_per_second=lately.calls / recent.seconds,
+            quota=await quota_of(self._store, developer_id, account),
             streams=streams,
         )
 
-    async def _quota(self, developer_id: str, account: Account) -> Quota | None:
-        if account.monthly_quota is None:
-            return None
-        now = account.now
-        since = max(month(now), floor(now - PACE, Granularity.HOUR.length))
-        pace = await self._store.pace(developer_id, since, month(now), now)
-        return forecast(account.monthly_quota, account.units_used, pace, now)
 
-
-def _recent(now: datetime) -> Span:
-    """Return the last full minute and what there is of the current one."""
-    minute = Granularity.MINUTE.length
-    return Span(granularity=Granularity.MINUTE, start=floor(now, minute) - minute, end=now)
-
-
-def _read(period: Period) -> tuple[datetime | None, datetime | None]:
-    start, start_fault = parse_time(period.start_time, "start_time")
-    end, end_fault = parse_time(period.end_time, "end_time")
-    faults = [fault for fault in (start_fault, end_fault) if fault]
-    if faults:
-        raise InvalidRequest(faults)
-    return start, end
+async def quota_of(store: UsageStore, developer_id: str, account: Account) -> Quota | None:
+    """Tell where a developer's month stands and where it leads at the pace of the last days; None without a quota."""
+    if account.monthly_quota is None:
+        return None
+    now = account.now
+    since = max(month(now), floor(now - PACE, Granularity.HOUR.length))
+    pace = await store.pace(developer_id, since, month(now), now)
+    return forecast(account.monthly_quota, account.units_used, pace, now)

@@ -20,8 +20,9 @@ _BATCHES_AT_ONCE = 2_000
 class RollUp:
     """Makes hours from minutes and days from hours, of the keys that were used since the last time.
 
-    A sum is always made anew from all its parts, so that it is right however often and by whomever it is made. Work is
-    done in small transactions, each by the one server that holds the roll-up's row; who finds it held leaves.
+    A sum is always made anew from all its parts, so that it is right however often and by whomever it is made. Those
+    over all keys of a developer and over the days of a month follow by triggers, in the same statements. Work is done
+    in small transactions, each by the one server that holds the roll-up's row; who finds it held leaves.
     """
 
     def __init__(self, database: Database) -> None:

@@ -94,7 +94,7 @@ class MeterService:
                 self._unflushed.set(self.unflushed_calls)
 
     async def note_uses(self) -> None:
-        """Write when keys and secrets were last used, and the digests to renew; keep what others hold for later.
+        """Write when keys, secrets and scopes were last used, and digests to renew; keep what others hold for later.
 
         A digest that could not be renewed comes back when its key is next looked up.
         """
@@ -107,6 +107,7 @@ class MeterService:
                 self._counters.keep_uses(uses)
                 raise
             del uses[-_USES_AT_ONCE:]
+        await self._note_scope_uses()
         for start in range(0, len(redigests), _USES_AT_ONCE):
             await self._store.renew_digests(redigests[start : start + _USES_AT_ONCE])
 
@@ -136,6 +137,18 @@ class MeterService:
                 await _outlive(self.note_uses)
         except TimeoutError:
             _log.error("metering_lost", calls=self.unflushed_calls)
+
+    async def _note_scope_uses(self) -> None:
+        uses = self._counters.take_scope_uses()
+        while uses:
+            some = uses[-_USES_AT_ONCE:]
+            try:
+                passed_over = await self._store.note_scope_uses(some)
+            except BaseException:
+                self._counters.keep_scope_uses(uses)
+                raise
+            self._counters.keep_scope_uses(use for use in some if use[:2] in passed_over)
+            del uses[-_USES_AT_ONCE:]
 
     async def _write(self, batch: Batch) -> None:
         with self._seconds.time():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.ids import DeveloperId
-from server.metering.batch import Batch, MonthTotal, Redigest, SecretUse
+from server.metering.batch import Batch, MonthTotal, Redigest, ScopeUse, SecretUse
 from server.metering.model import Pace, Row, Span, StreamCount
 from server.postgres.pool import Connection, Database, Record
 from server.postgres.queries import load
@@ -75,6 +75,14 @@ class MeterStore:
             [use.client_ip for use in uses],
         )
         return {row["key_prefix"] for row in rows}
+
+    async def note_scope_uses(self, uses: Sequence[ScopeUse]) -> set[tuple[str, str]]:
+        """Note when keys needed scopes, unless it was noted less than an hour before; return what was passed over.
+
+        That are the scopes, with their keys' ids, of keys that others hold.
+        """
+        rows = await self._connection.fetch(_SQL["note_scope_uses"], *map(list, zip(*uses, strict=True)))
+        return {(row["key_id"], row["scope"]) for row in rows}
 
     async def renew_digests(self, redigests: Sequence[Redigest]) -> None:
         """Store digests where the old pepper's still stand and nobody holds the row."""

@@ -26,7 +26,10 @@ _MAXIMUM_STREAMS = 256  # health watches and reflection need no token, so anyone
 
 
 class Chain(grpc.aio.ServerInterceptor):
-    """Runs `outer` links around every method, and `inner` ones also around all but those of `open_services`."""
+    """Runs `outer` links around every method, and `inner` ones also around all but those of `open_services`.
+
+    Methods of `anonymous_services`, which ask for no access token, have `anonymous` links in the place of `inner` ones.
+    """
 
     def __init__(
         self,
@@ -34,12 +37,16 @@ class Chain(grpc.aio.ServerInterceptor):
         outer: Sequence[Interceptor],
         inner: Sequence[Interceptor],
         open_services: Sequence[str],
+        anonymous_services: Sequence[str] = (),
+        anonymous: Sequence[Interceptor] = (),
         names_successes: bool = True,
     ) -> None:
         """Compose the chain; without `names_successes` only failed calls are told their id: headers cost a message."""
         self._outer = tuple(outer)
         self._inner = tuple(inner)
         self._open = tuple(f"/{service}/" for service in open_services)
+        self._anonymous = tuple(f"/{service}/" for service in anonymous_services)
+        self._anonymous_links = tuple(anonymous)
         self._wrapped: dict[str, _Handler] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -101,6 +108,11 @@ class Chain(grpc.aio.ServerInterceptor):
 
         return stream
 
+    def _links(self, method: str) -> Sequence[Interceptor]:
+        if method.startswith(self._open):
+            return self._outer
+        return (*self._outer, *(self._anonymous_links if method.startswith(self._anonymous) else self._inner))
+
     def _serve(
         self, method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]
     ) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -110,7 +122,7 @@ class Chain(grpc.aio.ServerInterceptor):
             return await behaviour(request, call.context)
 
         proceed: Proceed = handle
-        for link in reversed(self._outer if method.startswith(self._open) else (*self._outer, *self._inner)):
+        for link in reversed(self._links(method)):
             proceed = partial(link, proceed)
 
         async def serve(request: Any, context: ServicerContext[Any, Any]) -> Any:

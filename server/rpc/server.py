@@ -1,7 +1,7 @@
 """Make gRPC servers: handlers from a service's descriptor, limits, TLS, and a port that is really ours."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ class Tls:
     certificate: Path
     key: Path
     client_ca: Path | None = None
+
+
+Handlers = Mapping[str, grpc.GenericRpcHandler]
+"""The handlers of services, by the services' full names."""
 
 
 def service_handlers(service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:

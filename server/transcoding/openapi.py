@@ -45,10 +45,16 @@ class Header:
 
 
 def document(
-    files: FileDescriptorSet, services: Sequence[str], info: Info, *, headers: Sequence[Header] = ()
+    files: FileDescriptorSet,
+    services: Sequence[str],
+    info: Info,
+    *,
+    headers: Sequence[Header] = (),
+    anonymous: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Describe services, given by full name, of a descriptor set that holds all their imports, best with source info.
 
+    Operations of `anonymous` ones take no access token and none of the `headers`.
     Raises `KeyError` for a service that is not in the set, `InvalidRoute` for a rule that cannot be served.
     """
     pool = DescriptorPool()
@@ -56,7 +62,7 @@ def document(
         pool.Add(file)
     comments = comments_of(files)
     schemas = Schemas(comments, Rules(pool))
-    operations = _Operations(schemas, comments, headers)
+    operations = _Operations(schemas, comments, headers, frozenset(anonymous))
     found = [pool.FindServiceByName(name) for name in services]
     paths: dict[str, dict[str, Any]] = {}
     for service in found:
@@ -98,7 +104,10 @@ def _path(route: Route) -> str:
 
 
 class _Operations:
-    def __init__(self, schemas: Schemas, comments: Mapping[str, str], headers: Sequence[Header]) -> None:
+    def __init__(
+        self, schemas: Schemas, comments: Mapping[str, str], headers: Sequence[Header], anonymous: frozenset[str]
+    ) -> None:
+        self._anonymous = anonymous
         self._schemas = schemas
         self._comments = comments
         self._headers = [_header(header) for header in headers]
@@ -111,7 +120,11 @@ class _Operations:
         if rpc.full_name in self._comments:
             operation["description"] = self._comments[rpc.full_name]
         operation["operationId"] = self._unique(rpc.name)
-        parameters = [*self._headers, *self._path_parameters(route), *self._query_parameters(route)]
+        is_anonymous = rpc.containing_service.full_name in self._anonymous
+        headers = [] if is_anonymous else self._headers
+        parameters = [*headers, *self._path_parameters(route), *self._query_parameters(route)]
+        if is_anonymous:
+            operation["security"] = []
         if parameters:
             operation["parameters"] = parameters
         if route.body:

@@ -8,15 +8,17 @@ from typing import NamedTuple, Protocol
 from prometheus_client import CollectorRegistry, Counter
 
 from server.errors import Unavailable
-from server.keys.secret import Peppers, Secret, find_prefix
+from server.keys.secret import find_prefix
 from server.limits.model import Claim, Decision, Rate
 from server.limits.service import Limiter, LocalLimiter
 from server.metering.counters import Counters, Use
+from server.peppers import Peppers
 from server.postgres.pool import Database
+from server.secret import Secret
 from server.verification.cache import Entry, KeyCache
 from server.verification.model import Presented, Question
 from server.verification.store import VerificationStore
-from server.verification.verdict import Verdict, explain, judge
+from server.verification.verdict import LIMITED_OUTCOMES, Verdict, explain, judge
 
 
 class Answer(NamedTuple):
@@ -164,11 +166,21 @@ class VerificationService:
             else:
                 decision = await self._limiter.take(entry.claims, question.cost)
                 if not decision.allowed:
-                    verdict = Verdict.RATE_LIMITED
-                elif left is not None:
+                    return self._limited(entry, question, client_ip, decision, left)
+                if left is not None:
                     left -= question.cost
+                if question.required_scopes:
+                    self._counters.note_scopes(entry.use.key_id, question.required_scopes)
         self._counters.count(entry.use, question.operation, verdict.outcome, question.cost, client_ip)
         return Answer(verdict, entry, decision, left)
+
+    def _limited(
+        self, entry: Entry, question: Question, client_ip: str, decision: Decision, left: int | None
+    ) -> Answer:
+        """Count a call that a window refused under the name of that window."""
+        outcome = LIMITED_OUTCOMES[decision.tightest]
+        self._counters.count(entry.use, question.operation, outcome, question.cost, client_ip)
+        return Answer(Verdict.RATE_LIMITED, entry, decision, left)
 
     def _quota_left(self, entry: Entry) -> int | None:
         quota = entry.key.monthly_quota

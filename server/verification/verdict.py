@@ -22,11 +22,14 @@ class Verdict(Enum):
 
     @property
     def outcome(self) -> str:
-        """Return the name under which usage is counted, e.g. `rate_limited`."""
+        """Return the name under which usage is counted; of RATE_LIMITED there are two, see `LIMITED_OUTCOMES`."""
         return _OUTCOMES[self]
 
 
 _OUTCOMES = {verdict: verdict.name.lower() for verdict in Verdict}
+
+LIMITED_OUTCOMES = ("rate_limited", "rate_limited_developer")
+"""The names under which RATE_LIMITED is counted, by the place of the window that refused: key's, developer's."""
 
 
 def judge(key: KnownKey, question: Question) -> Verdict:

@@ -27,10 +27,12 @@ def web_app(
     ready: Readiness,
     openapi: Mapping[str, object] | bytes,
     jwks: Mapping[str, object] | bytes | None = None,
+    site: App | None = None,
+    site_paths: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
     trusted_proxies: Sequence[Network] = (),
 ) -> App:
-    """Build the root of the public port: our pages at their exact paths, `api` for every other path.
+    """Build the root of the public port: our pages at their exact paths, `site` at and below its own, else `api`.
 
     `ready` is asked at each `/readyz` and must not wait: it returns a snapshot, part → can serve. `jwks` is served only
     if given. CORS and proxy headers cost nothing when their lists are empty. Raises ValueError for a bad origin.
@@ -38,7 +40,7 @@ def web_app(
     pages: dict[str, App] = {"/healthz": _healthz, "/readyz": ReadyPage(ready), "/openapi.json": Document(openapi)}
     if jwks is not None:
         pages["/.well-known/jwks.json"] = Document(jwks)
-    root: App = Pages(pages, api)
+    root: App = Pages(pages, Branches(site, site_paths, api) if site else api)
     if trusted_proxies:
         root = TrustedProxies(root, trusted_proxies)
     root = Guard(root)
@@ -61,6 +63,21 @@ class Pages:
             await _READ_ONLY.send(scope, send)
         else:
             await page(scope, receive, send)
+
+
+class Branches:
+    """The pages for people, at and below some paths; every other path belongs to `otherwise`."""
+
+    def __init__(self, site: App, paths: Sequence[str], otherwise: App) -> None:
+        self._site = site
+        self._exact = frozenset(paths)
+        self._below = tuple(f"{path}/" for path in paths if path != "/")
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        is_page = scope["path"] in self._exact or scope["path"].startswith(self._below)
+        await (self._site if is_page else self._otherwise)(scope, receive, send)
 
 
 async def _healthz(scope: Scope, receive: Receive, send: Send) -> None:

@@ -45,7 +45,9 @@ class Guard:
 def _secured(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return `headers` with what is missing; only lower-case names count, as ASGI prescribes."""
     names = [name for name, _ in headers]
-    secured = [*headers, NO_SNIFF]
+    secured = [*headers]
+    if NO_SNIFF[0] not in names:
+        secured.append(NO_SNIFF)
     if b"cache-control" not in names:
         secured.append(NO_STORE)
     return secured

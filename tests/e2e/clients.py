@@ -18,7 +18,8 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from sdk.developer.v1 import developer_service_pb2
-from sdk.usage.v1 import usage_service_pb2
+
+from server.services import AUTH_SERVICE, PUBLIC_SERVICES
 
 Headers = Sequence[tuple[str, str]]
 
@@ -57,12 +58,37 @@ USAGE_ROUTES = {
     "GetUsage": ("GET", "/v1/developer/usage"),
     "GetKeyUsage": ("GET", "/v1/developer/keys/{id}/usage"),
     "GetLimits": ("GET", "/v1/developer/limits"),
+    "ListKeyUsage": ("GET", "/v1/developer/usage/keys"),
+    "ListKeyFindings": ("GET", "/v1/developer/key-findings"),
+    "ExplainThrottling": ("GET", "/v1/developer/keys/{id}/throttling"),
 }
-METHODS = {
-    method.name: method
-    for service in (SERVICE, usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"])
-    for method in service.methods
+PORTAL_ROUTES = {
+    "ListSecretVersions": ("GET", "/v1/developer/keys/{id}/secrets"),
+    "EndGrace": ("POST", "/v1/developer/keys/{id}/secrets/{version}/end-grace"),
+    "CreateOAuthClient": ("POST", "/v1/developer/oauth-clients"),
+    "ListOAuthClients": ("GET", "/v1/developer/oauth-clients"),
+    "GetOAuthClient": ("GET", "/v1/developer/oauth-clients/{id}"),
+    "UpdateOAuthClient": ("PATCH", "/v1/developer/oauth-clients/{id}"),
+    "RotateClientSecret": ("POST", "/v1/developer/oauth-clients/{id}/rotate-secret"),
+    "DeleteOAuthClient": ("DELETE", "/v1/developer/oauth-clients/{id}"),
+    "RegisterDeveloper": ("POST", "/v1/developer/account"),
+    "GetDeveloper": ("GET", "/v1/developer/account"),
+    "UpdateDeveloper": ("PATCH", "/v1/developer/account"),
+    "ListAuditEvents": ("GET", "/v1/developer/account/audit-events"),
+    "ListTiers": ("GET", "/v1/developer/tiers"),
+    "RequestTier": ("POST", "/v1/developer/account/tier-requests"),
+    "ListStreamDays": ("GET", "/v1/developer/stream-days"),
+    "GetStatement": ("GET", "/v1/developer/statements/{month}"),
+    "ListStatementLines": ("GET", "/v1/developer/statements/{month}/lines"),
 }
+AUTH_ROUTES = {
+    "ExchangeToken": ("POST", "/v1/auth/token"),
+    "RefreshToken": ("POST", "/v1/auth/token/refresh"),
+    "RevokeToken": ("POST", "/v1/auth/token/revoke"),
+}
+"""These take no access token."""
+EVERY_ROUTE = ROUTES | USAGE_ROUTES | PORTAL_ROUTES | AUTH_ROUTES
+METHODS = {method.name: method for service in (*PUBLIC_SERVICES, AUTH_SERVICE) for method in service.methods}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +220,11 @@ class RestClient(Client):
         self, method: str, request: Mapping[str, Any], *, headers: Headers = (), authorize: bool = True
     ) -> Answer:
         """Put the request's fields into path, query or body, and call."""
-        verb, path = (ROUTES | USAGE_ROUTES)[method]
+        verb, path = EVERY_ROUTE[method]
         rest = dict(request)
-        if "{id}" in path:
-            path = path.replace("{id}", quote(rest.pop("id"), safe=""))
-        inputs: dict[str, Any] = {"params": rest} if verb == "GET" else {"json": rest}
+        for name in re.findall(r"{(\w+)}", path):
+            path = path.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe=""))
+        inputs: dict[str, Any] = {"params": rest} if verb in ("GET", "DELETE") else {"json": rest}
         response = await self.http.request(verb, path, headers=self._headers(headers, authorize=authorize), **inputs)
         if response.status_code != 200:
             return _rest_failure(response)

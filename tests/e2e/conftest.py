@@ -57,7 +57,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def issuer(platform: Service) -> LocalIssuer:
     """The platform's issuer, opened once: to read its key takes longer than most calls."""
-    return local_issuer(platform.settings)
+    return local_issuer(platform.settings, platform.listen)
 
 
 @pytest.fixture

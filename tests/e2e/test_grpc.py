@@ -17,9 +17,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from server.app import INTERNAL_SERVICES, PUBLIC_SERVICES
 from server.identity.local_issuer import LocalIssuer
 from server.postgres.pool import Database
+from server.services import AUTH_SERVICE, INTERNAL_SERVICES, PUBLIC_SERVICES
 from tests.e2e.clients import ROUTES, SERVICE
 from tests.service import Service, serving
 
@@ -121,7 +121,9 @@ async def test_metadata_beyond_the_limit_is_refused(
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize(("address", "services"), [("grpc", PUBLIC_SERVICES), ("internal_grpc", INTERNAL_SERVICES)])
+@pytest.mark.parametrize(
+    ("address", "services"), [("grpc", (*PUBLIC_SERVICES, AUTH_SERVICE)), ("internal_grpc", INTERNAL_SERVICES)]
+)
 @pytest.mark.parametrize("package", REFLECTION)
 async def test_reflection_lists_what_a_port_serves(
     platform: Service, package: str, address: str, services: tuple[ServiceDescriptor, ...]

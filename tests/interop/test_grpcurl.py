@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sdk.developer.v1 import developer_service_pb2
 
-from server.app import INTERNAL_SERVICES, PUBLIC_SERVICES
+from server.services import AUTH_SERVICE, INTERNAL_SERVICES, PUBLIC_SERVICES
 from tests.interop.tools import Outcome, run_tool
 from tests.service import Service
 
@@ -58,7 +58,7 @@ def _failure(outcome: Outcome, code: int) -> dict[str, Any]:
 
 
 async def test_the_public_port_lists_the_public_services(service: Service) -> None:
-    public = [each.full_name for each in PUBLIC_SERVICES]
+    public = sorted(each.full_name for each in (*PUBLIC_SERVICES, AUTH_SERVICE))
     assert (await _ask(service.addresses.grpc, "list")).split() == [HEALTH, *REFLECTION, *public]
 
 

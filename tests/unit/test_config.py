@@ -22,6 +22,7 @@ PRODUCTION = {
     "DEVELOPER_OAUTH_ISSUER": "https://issuer.example.com",
     "DEVELOPER_OAUTH_AUDIENCE": "https://sdk.example.com",
     "DEVELOPER_KEY_PEPPERS": f"1:{PEPPER}",
+    "DEVELOPER_PUBLIC_URL": "https://developer.example.com",
 }
 
 
@@ -196,6 +197,7 @@ def test_faults_of_every_sort_are_named_at_once(monkeypatch: pytest.MonkeyPatch)
         "DEVELOPER_MANAGEMENT_RATE",
         "DEVELOPER_METRICS_ADDRESS",
         "DEVELOPER_OAUTH_AUDIENCE",
+        "DEVELOPER_PUBLIC_URL",
     ]
 
 
@@ -282,3 +284,68 @@ def test_several_workers_need_limits_that_they_share(monkeypatch: pytest.MonkeyP
 
 def test_one_worker_keeps_its_ports_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not _read(monkeypatch, {"DEVELOPER_VALKEY_URL": "valkey://localhost"}).settings.shares_ports
+
+
+ALONE = {
+    "DEVELOPER_MODE": "production",
+    "DEVELOPER_PUBLIC_URL": "https://developer.example.com",
+    "DEVELOPER_TRUSTED_PROXIES": "10.0.0.0/8",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "faults"),
+    [
+        (PRODUCTION, []),
+        (PRODUCTION | {"DEVELOPER_PUBLIC_URL": ""}, ["DEVELOPER_PUBLIC_URL"]),
+        (PRODUCTION | {"DEVELOPER_PUBLIC_URL": "http://developer.example.com"}, ["DEVELOPER_PUBLIC_URL"]),
+        (PRODUCTION | {"DEVELOPER_OAUTH_ISSUER": "http://127.0.0.1:9"}, ["DEVELOPER_OAUTH_ISSUER"]),
+        (PRODUCTION | {"DEVELOPER_OAUTH_ISSUER": "http://127.0.0.1:9", "DEVELOPER_MODE": "development"}, []),
+        (PRODUCTION | {"DEVELOPER_PUBLIC_URL": "", "DEVELOPER_MODE": "development"}, []),
+        (ALONE | {"DEVELOPER_KEY_PEPPERS": f"1:{PEPPER}"}, []),
+        (ALONE, ["DEVELOPER_KEY_PEPPERS"]),
+        (
+            {"DEVELOPER_MODE": "production"},
+            ["DEVELOPER_KEY_PEPPERS", "DEVELOPER_PUBLIC_URL", "DEVELOPER_TRUSTED_PROXIES"],
+        ),
+        (PRODUCTION | {"DEVELOPER_OAUTH_ISSUER": " http://127.0.0.1:9"}, ["DEVELOPER_OAUTH_ISSUER"]),
+        (PRODUCTION | {"DEVELOPER_OAUTH_ISSUER": "HTTP://127.0.0.1:9"}, ["DEVELOPER_OAUTH_ISSUER"]),
+        (PRODUCTION | {"DEVELOPER_OAUTH_JWKS_URL": "http://localhost/keys"}, ["DEVELOPER_OAUTH_JWKS_URL"]),
+        ({"DEVELOPER_MODE": "trial"}, ["DEVELOPER_MODE"]),
+        ({"DEVELOPER_PUBLIC_URL": "https://example.com/portal"}, ["DEVELOPER_PUBLIC_URL"]),
+    ],
+)
+def test_production_forgives_nothing(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], faults: list[str]
+) -> None:
+    assert _faults(monkeypatch, environment) == faults
+
+
+UPSTREAM = {"DEVELOPER_UPSTREAM_ISSUER": "https://id.example.com", "DEVELOPER_UPSTREAM_CLIENT_ID": "developers"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "faults"),
+    [
+        (UPSTREAM, []),
+        (UPSTREAM | {"DEVELOPER_UPSTREAM_CLIENT_SECRET": "hush"}, []),
+        ({"DEVELOPER_UPSTREAM_ISSUER": "https://id.example.com"}, ["DEVELOPER_UPSTREAM_CLIENT_ID"]),
+        ({"DEVELOPER_UPSTREAM_CLIENT_SECRET": "hush"}, ["DEVELOPER_UPSTREAM_CLIENT_ID", "DEVELOPER_UPSTREAM_ISSUER"]),
+        ({"DEVELOPER_PORTAL_CLIENT_ID": "portal"}, ["DEVELOPER_PORTAL_CLIENT_ID"]),
+        (PRODUCTION | {"DEVELOPER_PORTAL_CLIENT_ID": "portal"}, []),
+        (PRODUCTION | {"DEVELOPER_PORTAL_CLIENT_SECRET": "hush"}, ["DEVELOPER_PORTAL_CLIENT_ID"]),
+        (PRODUCTION | UPSTREAM, ["DEVELOPER_UPSTREAM_CLIENT_ID", "DEVELOPER_UPSTREAM_ISSUER"]),
+    ],
+)
+def test_one_side_signs_people_in(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], faults: list[str]
+) -> None:
+    assert _faults(monkeypatch, environment) == faults
+
+
+def test_production_with_local_accounts_has_no_conveniences(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _read(monkeypatch, ALONE | {"DEVELOPER_KEY_PEPPERS": f"1:{PEPPER}"}).settings
+    assert settings.uses_local_issuer
+    assert settings.is_production
+    assert not settings.registers_automatically
+    assert settings.default_environment is Environment.LIVE

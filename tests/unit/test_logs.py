@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from server import logs
 from server.keys.model import Environment
-from server.keys.secret import Secret, draw, prefix_of
+from server.keys.secret import draw
+from server.secret import Secret, prefix_of
 
 KEY = draw(Environment.LIVE)
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9mLWFsaWNl"

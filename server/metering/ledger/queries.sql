@@ -33,8 +33,11 @@ RETURNING event_id;
 
 -- name: settle
 -- Bring the ledger in line with events just entered, and tell whether each is billable, and which others are so no more.
+-- Sums by month are of the moment of posting: the month's own events, and what is found late of earlier months.
 -- Whatever statistics the plan was made with, each look-up uses an index (hence LATERAL with LIMIT or OFFSET).
-WITH entered AS MATERIALIZED (
+WITH moment AS MATERIALIZED (
+    SELECT now, date_trunc('month', now, 'UTC') AS month FROM (SELECT clock() AS now) AS clocks
+), entered AS MATERIALIZED (
     SELECT event.*,
            coalesce(max(url_expires_at) OVER (stream ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), '-infinity') AS good_until,
            coalesce(lead(acquired_at) OVER stream, 'infinity') AS next_at,
@@ -72,12 +75,24 @@ WITH entered AS MATERIALIZED (
     ) AS later
 ), flagged AS (
     UPDATE stream_events SET billable = false WHERE ctid = ANY (ARRAY(SELECT place FROM judged WHERE NOT billable))
-), posted AS (
-    INSERT INTO stream_postings (event_id, amount, posted_at)
-    SELECT event_id, CASE WHEN is_new THEN 1 ELSE -1 END, moment.now
-    FROM (SELECT clock() AS now) AS moment
+), due AS MATERIALIZED (
+    SELECT event_id, CASE WHEN is_new THEN 1 ELSE -1 END AS amount, developer_id, client_id, medium, acquired_at < moment.month AS is_late,
+           moment.now, (moment.month AT TIME ZONE 'UTC')::date AS month
+    FROM moment
     CROSS JOIN judged
     WHERE is_new = billable
+), posted AS (
+    INSERT INTO stream_postings (event_id, amount, posted_at, developer_id)
+    SELECT event_id, amount, now, developer_id FROM due
+), stated AS (
+    INSERT INTO statement_sums (developer_id, month, client_id, medium, shard, streams, adjustments)
+    SELECT developer_id, month, client_id, medium, pg_backend_pid() % 16,
+           coalesce(sum(amount) FILTER (WHERE NOT is_late), 0), coalesce(sum(amount) FILTER (WHERE is_late), 0)
+    FROM due
+    GROUP BY developer_id, month, client_id, medium
+    ORDER BY developer_id, month, client_id, medium
+    ON CONFLICT ON CONSTRAINT statement_sums_pkey DO UPDATE
+    SET streams = statement_sums.streams + excluded.streams, adjustments = statement_sums.adjustments + excluded.adjustments
 ), summed AS (
     INSERT INTO stream_days (developer_id, day, client_id, medium, shard, acquisitions, billable)
     SELECT developer_id, (acquired_at AT TIME ZONE 'UTC')::date AS day, client_id, medium, pg_backend_pid() % 16,

@@ -28,10 +28,10 @@ from server.errors import Conflict, Error, InvalidRequest, NotFound
 from server.ids import DeveloperId
 from server.keys.model import ApiKey, Environment, Status
 from server.keys.replay import Issued
-from server.keys.secret import Secret, prefix_of
 from server.keys.service import CreateKey, KeyService, UpdateKey
 from server.postgres.errors import ConstraintViolation
 from server.postgres.pool import Database
+from server.secret import Secret, prefix_of
 from server.times import format_time
 from tests.database import Clock
 from tests.integration.keys.vault import GRACE, acting, key_service, register, rotation, works

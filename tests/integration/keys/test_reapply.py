@@ -38,7 +38,8 @@ class Backup:
 
     async def restore(self) -> None:
         """Put it back, and nothing else; revocation is final, but not for who drops the tables."""
-        await self._database.execute(f"TRUNCATE {', '.join(_TABLES)}, request_ids, stream_events, stream_postings")
+        tables = f"{', '.join(_TABLES)}, request_ids, stream_events, stream_postings"
+        await self._database.execute(f"TRUNCATE {tables} CASCADE")
         for table in _TABLES:
             insert = f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)"
             await self._database.execute(insert, f"[{','.join(self._rows[table])}]")

@@ -8,10 +8,12 @@ from server.errors import Conflict, InvalidRequest, NotFound
 from server.ids import DeveloperId
 from server.keys import service as service_module
 from server.keys.model import Environment
-from server.keys.secret import Peppers, Secret, draw
+from server.keys.secret import draw
 from server.keys.service import KeyService, UpdateKey
+from server.peppers import Peppers
 from server.postgres.errors import ConstraintViolation
 from server.postgres.pool import Database
+from server.secret import Secret
 from tests.database import Clock
 from tests.integration.keys.vault import GRACE, acting, column, key_service, rotation, wish, works
 

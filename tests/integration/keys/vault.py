@@ -5,9 +5,11 @@ from datetime import timedelta
 from server.audit.store import Actor
 from server.ids import DeveloperId, new_call_id, new_developer_id
 from server.keys.model import Environment
-from server.keys.secret import Peppers, Secret, find_prefix
+from server.keys.secret import find_prefix
 from server.keys.service import CreateKey, KeyService, RotateKey
+from server.peppers import Peppers
 from server.postgres.pool import Database, Record
+from server.secret import Secret
 
 PEPPERS = Peppers({1: b"an old pepper of sufficient length", 2: b"the current one, which is as long."})
 GRACE = timedelta(hours=1)

@@ -82,7 +82,7 @@ def billable_ids(events: Iterable[Acquisition]) -> set[str]:
 
 
 async def assert_exact(database: Database, events: Collection[Acquisition]) -> None:
-    """Events, postings, sums by day and the recount say what the rule says, for each developer of `events`."""
+    """Events, postings, all sums and the recount say what the rule says, for each developer of `events`."""
     for developer_id in {event.developer_id for event in events}:
         mine = [event for event in events if event.developer_id == developer_id]
         due = billable_ids(mine)
@@ -93,6 +93,7 @@ async def assert_exact(database: Database, events: Collection[Acquisition]) -> N
         assert {row["event_id"] for row in rows if row["billable"]} == due
         assert await _posted(database, developer_id) == due
         assert await _days(database, developer_id) == _expected_days(mine, due)
+        assert await _stated(database, developer_id) == await _posted_by_month(database, developer_id)
         for month in {event.acquired_at.date().replace(day=1) for event in mine}:
             recount = await StreamLedger(database).recount(developer_id, month)
             assert recount.agrees
@@ -105,7 +106,7 @@ async def _posted(database: Database, developer_id: str) -> set[str]:
     """Return the events whose postings make one; all others must have none or two that make nothing."""
     rows = await database.fetch(
         "SELECT event_id, sum(amount) AS balance FROM stream_postings JOIN stream_events USING (event_id)"
-        " WHERE developer_id = $1 GROUP BY event_id",
+        " WHERE stream_events.developer_id = $1 GROUP BY event_id",
         developer_id,
     )
     assert {row["balance"] for row in rows} <= {0, 1}
@@ -121,6 +122,33 @@ async def _days(database: Database, developer_id: str) -> dict[tuple[str, str, s
     return {
         (row["day"], row["client_id"], row["medium"]): (int(row["acquisitions"]), int(row["billable"])) for row in rows
     }
+
+
+_Sums = dict[tuple[str, str, str], tuple[int, int]]
+
+
+async def _stated(database: Database, developer_id: str) -> _Sums:
+    """Return the sums of statements."""
+    rows = await database.fetch(
+        "SELECT month::text, client_id, medium, sum(streams) AS streams, sum(adjustments) AS adjustments"
+        " FROM statement_sums WHERE developer_id = $1 GROUP BY month, client_id, medium",
+        developer_id,
+    )
+    return {(row["month"], row["client_id"], row["medium"]): (row["streams"], row["adjustments"]) for row in rows}
+
+
+async def _posted_by_month(database: Database, developer_id: str) -> _Sums:
+    """Return what statements should say, from postings and their events."""
+    rows = await database.fetch(
+        "SELECT to_char(posted_at AT TIME ZONE 'UTC', 'YYYY-MM-01') AS month, client_id, medium,"
+        " coalesce(sum(amount) FILTER (WHERE acquired_at >= date_trunc('month', posted_at, 'UTC')), 0) AS streams,"
+        " coalesce(sum(amount) FILTER (WHERE acquired_at < date_trunc('month', posted_at, 'UTC')), 0) AS adjustments"
+        " FROM stream_postings JOIN stream_events USING (event_id)"
+        " WHERE stream_events.developer_id = $1 AND stream_postings.developer_id = $1"
+        " GROUP BY month, client_id, medium",
+        developer_id,
+    )
+    return {(row["month"], row["client_id"], row["medium"]): (row["streams"], row["adjustments"]) for row in rows}
 
 
 def _expected_days(events: Iterable[Acquisition], due: Collection[str]) -> dict[tuple[str, str, str], tuple[int, int]]:

@@ -137,6 +137,9 @@ async def test_reports_tell_what_was_counted(
     database: Database, keys: list[Use], calls: list[Call], granularity: Granularity, end: timedelta, length: timedelta
 ) -> None:
     await database.execute("TRUNCATE usage_minutes, usage_hours, usage_days, usage_months, usage_batches")
+    await database.execute(
+        "TRUNCATE usage_developer_minutes, usage_developer_hours, usage_developer_days, usage_key_months"
+    )
     await record(database, keys, calls)
     asked = period(granularity, format_time(NOW - end - length), format_time(NOW - end))
     reports = UsageReports(database)

@@ -314,15 +314,25 @@ async def partitions(database: Database, table: str) -> list[str]:
 
 
 async def test_minutes_are_kept_8_days_hours_13_months_and_days_10_years(database: Database, noon: Clock) -> None:
-    assert await partitions(database, "usage_minutes") == [f"203003{day:02}" for day in range(7, 18)]
-    for table, kept in (("usage_minutes", 8 * DAY), ("usage_hours", 396 * DAY), ("usage_days", 3652 * DAY)):
-        before = await partitions(database, table)
+    for tables, kept, soon in (
+        (("usage_minutes", "usage_developer_minutes"), 8 * DAY, 3 * DAY),
+        (("usage_hours", "usage_developer_hours"), 396 * DAY, 95 * DAY),
+        (("usage_days", "usage_developer_days", "usage_key_months"), 3652 * DAY, 4 * 366 * DAY),
+    ):
+        before = {table: set(await partitions(database, table)) for table in tables}
         await noon.set(NOON + kept)
         await RollUp(database).maintain_partitions()
-        assert set(before) & set(await partitions(database, table)), f"{table} lost too much"
-        await noon.set(NOON + kept + {"usage_minutes": 3, "usage_hours": 95, "usage_days": 4 * 366}[table] * DAY)
+        for table in tables:
+            assert before[table] & set(await partitions(database, table)), f"{table} lost too much"
+        await noon.set(NOON + kept + soon)
         await RollUp(database).maintain_partitions()
-        assert not set(before) & set(await partitions(database, table)), f"{table} kept too much"
+        for table in tables:
+            assert not before[table] & set(await partitions(database, table)), f"{table} kept too much"
+
+
+@pytest.mark.parametrize("table", ["usage_minutes", "usage_developer_minutes"])
+async def test_there_are_partitions_for_what_is_written_now_and_soon(database: Database, table: str) -> None:
+    assert await partitions(database, table) == [f"203003{day:02}" for day in range(7, 18)]
 
 
 async def test_counts_find_their_partition_on_every_day(database: Database, noon: Clock, key: Use) -> None:

@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 from server.errors import Unavailable
 from server.ids import DeveloperId
 from server.keys.model import Environment
-from server.keys.secret import Secret, draw
+from server.keys.secret import draw
 from server.metering.batch import SecretUse
 from server.metering.counters import Counters, Use
 from server.postgres.pool import Connection, Database, Record
+from server.secret import Secret
 from tests.database import Clock
 from tests.integration.keys.vault import PEPPERS
 from tests.integration.metering.meter import LossyDatabase, add_key, meter

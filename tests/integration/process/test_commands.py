@@ -12,6 +12,7 @@ _SECRETS = {
     "DEVELOPER_OAUTH_ISSUER": "https://issuer.example",
     "DEVELOPER_OAUTH_AUDIENCE": "https://api.example",
     "DEVELOPER_KEY_PEPPERS": f"1:{base64.b64encode(b'p' * 32).decode()}",
+    "DEVELOPER_PUBLIC_URL": "https://developer.example",
 }
 
 
@@ -72,7 +73,7 @@ async def test_check_config_names_every_fault(fresh: Installation) -> None:
 
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert len(ended.stderr.splitlines()) == 5
+    assert len(ended.stderr.splitlines()) == 6
 
 
 async def test_help_names_the_commands(fresh: Installation) -> None:

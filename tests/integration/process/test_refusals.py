@@ -58,6 +58,7 @@ async def test_every_fault_is_named_at_once(fresh: Installation) -> None:
             "DEVELOPER_MANAGEMENT_RATE",
             "DEVELOPER_OAUTH_AUDIENCE",
             "DEVELOPER_OAUTH_ISSUER",
+            "DEVELOPER_PUBLIC_URL",
             "DEVELOPER_ROTATION_GRACE_SECONDS",
             "DEVELOPER_WORKERS",
         ]
@@ -69,10 +70,15 @@ async def test_every_fault_is_named_at_once(fresh: Installation) -> None:
     assert not fresh.data_dir.exists()
 
 
-async def test_an_issuer_needs_an_audience_peppers_and_a_database(fresh: Installation) -> None:
+async def test_an_issuer_needs_an_audience_peppers_a_database_and_tls(fresh: Installation) -> None:
     faults = await _refusal(fresh, DEVELOPER_OAUTH_ISSUER="https://issuer.example")
 
-    assert _variables(faults) == ["DEVELOPER_OAUTH_AUDIENCE", "DEVELOPER_KEY_PEPPERS", "DATABASE_URL"]
+    assert _variables(faults) == [
+        "DEVELOPER_OAUTH_AUDIENCE",
+        "DEVELOPER_KEY_PEPPERS",
+        "DATABASE_URL",
+        "DEVELOPER_PUBLIC_URL",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,84 +1,28 @@
 """What developers are told of their limits and use: their own, as it stands."""
 
 import math
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sdk.usage.v1.usage_service_pb2 import GetKeyUsageRequest, GetLimitsRequest, GetLimitsResponse, GetUsageRequest
 
 from server.errors import NotFound
-from server.identity.principal import AccessToken, Principal, bind_principal
 from server.ids import DeveloperId, new_developer_id
 from server.limits.model import Claim, Rate
 from server.limits.service import LocalLimiter
-from server.metering.counters import Counters, Use
-from server.metering.reports import UsageReports
-from server.metering.rollup import RollUp
 from server.postgres.pool import Database
 from server.usage.rpc import UsageService
-from server.usage.service import LimitService
 from tests.database import Clock
-from tests.integration.keys.vault import register
-from tests.integration.metering.meter import add_key, meter
+from tests.integration.metering.meter import add_key
+from tests.integration.usage.desk import NOW, act_as, use
 
-NOW = datetime(2030, 1, 15, 12, 34, 56, tzinfo=UTC)
 CONTEXT: Any = None
-
-
-def act_as(developer_id: DeveloperId) -> None:
-    """Make a developer the caller."""
-    token = AccessToken(
-        issuer="https://issuer.example",
-        subject="subject",
-        client_id=None,
-        token_id=None,
-        scopes=frozenset(),
-        expires_at=NOW,
-        digest=bytes(32),
-    )
-    bind_principal(Principal(developer_id=developer_id, token=token))
-
-
-@pytest.fixture
-def limiter() -> LocalLimiter:
-    """The limiter that verification asks as well; its time stands."""
-    return LocalLimiter(clock=lambda: 10**18)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def usage(database: Database, clock: Clock, limiter: LocalLimiter) -> UsageService:
-    """The service under test, on a stopped clock."""
-    await clock.set(NOW)
-    await RollUp(database).maintain_partitions()
-    return UsageService(UsageReports(database), LimitService(database, limiter, clock=NOW.timestamp))
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def alice(database: Database) -> AsyncIterator[DeveloperId]:
-    """A developer."""
-    yield await register(database, "alice")
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def bob(database: Database) -> DeveloperId:
-    """Another developer."""
-    return await register(database, "bob")
 
 
 async def limits_of(usage: UsageService, developer_id: DeveloperId) -> GetLimitsResponse:
     act_as(developer_id)
     return await usage.GetLimits(GetLimitsRequest(), CONTEXT)
-
-
-async def use(database: Database, key: Use, calls: int) -> None:
-    counters = Counters(clock=NOW.timestamp)
-    for _ in range(calls):
-        counters.count(key, "search", "valid", 1, "")
-    await meter(database, counters).flush()
-    await RollUp(database).roll_up()
 
 
 async def test_limits_are_those_of_the_tier(usage: UsageService, database: Database, alice: DeveloperId) -> None:

@@ -29,10 +29,11 @@ from hypothesis.stateful import (
 )
 
 from server.errors import Conflict
-from server.keys.model import MAXIMUM_LIVE_SECRETS, Environment
+from server.keys.model import Environment
 from server.keys.replay import Issued
 from server.keys.secret import draw
 from server.keys.service import CreateKey, UpdateKey
+from server.rotation import MAXIMUM_LIVE_SECRETS
 from server.times import format_time
 from server.verification import replicas
 from server.verification.model import Presented, Question

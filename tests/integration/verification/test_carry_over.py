@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from server.errors import Conflict
 from server.ids import DeveloperId
-from server.keys.secret import prefix_of
 from server.limits import shared
 from server.limits.model import Claim
 from server.limits.service import LocalLimiter
 from server.limits.shared import SharedLimiter
+from server.secret import prefix_of
 from server.verification.cache import Entry
 from server.verification.service import Answer, VerificationService
 from server.verification.verdict import Verdict

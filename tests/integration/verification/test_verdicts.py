@@ -8,9 +8,11 @@ from prometheus_client import CollectorRegistry
 from server.errors import Unavailable
 from server.ids import DeveloperId
 from server.keys.model import Environment
-from server.keys.secret import Peppers, Secret, _checksum, draw, find_prefix
+from server.keys.secret import draw, find_prefix
 from server.keys.service import RotateKey
+from server.peppers import Peppers
 from server.postgres.pool import Database
+from server.secret import Secret, checksum
 from server.verification.model import Presented, Question
 from server.verification.service import key_reader
 from server.verification.verdict import Verdict
@@ -59,7 +61,7 @@ async def test_a_key_that_nobody_has_is_not_found(one: Replica) -> None:
 async def test_a_known_prefix_with_another_tail_is_not_found(one: Replica, alice: DeveloperId) -> None:
     _, secret, _ = await new_key(one, alice)
     body = secret[:17] + draw(Environment.LIVE).reveal()[17:-6]
-    forged = body + _checksum(body)  # the prefix of one key, the tail of another, and a checksum that fits
+    forged = body + checksum(body)  # the prefix of one key, the tail of another, and a checksum that fits
 
     assert await twice(one, forged) == [Verdict.NOT_FOUND] * 2
 

@@ -11,8 +11,9 @@ from server.errors import Conflict, InvalidRequest
 from server.ids import DeveloperId, KeyId, new_call_id, new_developer_id, new_key_id
 from server.keys.model import ApiKey, Environment
 from server.keys.replay import Issued, Request, once
-from server.keys.secret import Peppers, draw
+from server.keys.secret import draw
 from server.keys.store import KeyStore, UsedRequest
+from server.peppers import Peppers
 
 ALICE, BOB = new_developer_id(), new_developer_id()
 PEPPERS = Peppers({1: b"o" * 32, 2: b"n" * 32})

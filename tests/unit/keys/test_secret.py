@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.keys import secret as secret_module
+from server import peppers
 from server.keys.model import Environment
-from server.keys.secret import Peppers, Secret, draw, find_prefix, prefix_of
+from server.keys.secret import draw, find_prefix
+from server.peppers import Peppers
+from server.secret import Secret, prefix_of
 
 FORMAT = re.compile(r"ang_(live|test)_[0-9A-Za-z]{8}_[0-9A-Za-z]{43}[0-9A-Za-z]{6}")
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -175,7 +177,7 @@ def test_digests_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
         digest = staticmethod(hmac.digest)
         compare_digest = staticmethod(compare)
 
-    monkeypatch.setattr(secret_module, "hmac", Spy)
+    monkeypatch.setattr(peppers, "hmac", Spy)
     digest = PEPPERS.digest(Secret(KEY), 1)
     assert PEPPERS.proves(Secret(KEY), digest, 1)
     assert compared == [(digest, digest)]

@@ -62,3 +62,11 @@ async def test_a_refused_call_is_told_whole_seconds_to_wait(passed: float, wait:
         await limit(_proceed, call, b"x")
     assert refusal.value.message == f"Rate limit exceeded. Retry after {wait}s."
     assert call.response_headers["x-ratelimit-remaining"] == "0"
+
+
+async def test_a_client_may_have_a_rate_of_its_own() -> None:
+    limit = TokenRateLimit(LocalLimiter(clock=lambda: 0), Rate(1, 60), by_client={"c": Rate(10, 60)})
+    _bind(b"one")
+    call = _call()
+    await limit(_proceed, call, b"x")
+    assert call.response_headers["x-ratelimit-limit"] == "10"

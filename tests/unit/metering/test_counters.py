@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.metering.batch import Batch, Cell, MonthTotal, Redigest, SecretUse
+from server.metering.batch import Batch, Cell, MonthTotal, Redigest, ScopeUse, SecretUse
 from server.metering.counters import Counters, Use
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC).timestamp()
@@ -371,3 +371,54 @@ def test_queued_digests_are_taken_once() -> None:
     counters.redigest("ang_test_aaaaaaaa", b"new", 2, 1)
     assert counters.take_redigests() == [Redigest("ang_test_aaaaaaaa", b"new", 2, 1)]
     assert counters.take_redigests() == []
+
+
+def test_scopes_are_noted_once_in_an_hour_of_the_clock() -> None:
+    clock = Clock()
+    counters = Counters(clock=clock)
+    for _ in range(3):
+        counters.note_scopes("key_a", ("read", "stream"))
+        counters.count(ALICE, "", "valid", 1, "")
+    counters.note_scopes("key_b", ("read",))
+    assert sorted(counters.take_scope_uses()) == [
+        ScopeUse("key_a", "read", NOON),
+        ScopeUse("key_a", "stream", NOON),
+        ScopeUse("key_b", "read", NOON),
+    ]
+    for seconds, is_noted in ((3599, False), (3600, True), (3601, False), (7199, False), (7200, True)):
+        clock.now = NOON + seconds
+        counters.count(ALICE, "", "valid", 1, "")
+        counters.note_scopes("key_b", ("read",))
+        assert counters.take_scope_uses() == [ScopeUse("key_b", "read", NOON + seconds)] * is_noted
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_noting_of_scopes() -> None:
+    clock = Clock()
+    counters = Counters(clock=clock)
+    counters.count(ALICE, "", "valid", 1, "")
+    counters.note_scopes("key_a", ("read",))
+    clock.now -= 7200
+    counters.count(ALICE, "", "valid", 1, "")
+    counters.note_scopes("key_a", ("read",))
+    assert counters.take_scope_uses() == [ScopeUse("key_a", "read", NOON - 7200)]
+
+
+def test_memory_of_scopes_is_bounded() -> None:
+    counters = Counters(clock=Clock(), maximum_scopes=3)
+    for number in range(10):
+        counters.note_scopes(f"key_{number}", ("read",))
+    assert [use.key_id for use in counters.take_scope_uses()] == ["key_0", "key_1", "key_2"]
+    counters.note_scopes("key_9", ("read",))  # not written so far, so not remembered either
+    assert [use.key_id for use in counters.take_scope_uses()] == ["key_9"]
+    for number in range(10):
+        counters.note_scopes(f"key_{number}", ("write",))
+        assert len(counters._scopes_noted) <= 3
+        counters.take_scope_uses()
+
+
+def test_scopes_that_could_not_be_written_give_way_to_newer_ones() -> None:
+    counters = Counters(clock=Clock())
+    counters.note_scopes("key_a", ("read",))
+    kept = [ScopeUse("key_a", "read", NOON - 5), ScopeUse("key_b", "read", NOON - 5)]
+    counters.keep_scope_uses(kept)
+    assert counters.take_scope_uses() == [ScopeUse("key_a", "read", NOON), kept[1]]

@@ -1,13 +1,27 @@
 """Spans, sums and forecasts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import InvalidRequest
-from server.metering.model import Count, Granularity, Pace, Row, Span, floor, forecast, month, next_month, sum_up
+from server.metering.model import (
+    DEVELOPER_LIMITED,
+    KEY_LIMITED,
+    OVER_QUOTA,
+    Count,
+    Granularity,
+    Pace,
+    Row,
+    Span,
+    floor,
+    forecast,
+    month,
+    next_month,
+    sum_up,
+)
 
 NOW = datetime(2030, 3, 15, 12, 34, 56, 789, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -158,3 +172,56 @@ def test_a_forecast_is_never_below_what_is_used_nor_its_end_outside_the_month(
     assert quota.forecast >= used
     assert quota.exhausted_at is None or now <= quota.exhausted_at <= RESET
     assert quota.exhausted_at is not None or quota.forecast <= limit + 1
+
+
+def test_by_which_rate_a_call_was_limited_is_one_outcome() -> None:
+    outcomes = {"valid": 4, KEY_LIMITED: 2, DEVELOPER_LIMITED: 3, OVER_QUOTA: 1}
+    totals = sum_up([Row(NOW, outcome, None, calls, 0) for outcome, calls in outcomes.items()])
+    told = (Count("rate_limited", 5), Count("valid", 4), Count("quota_exceeded", 1))
+    assert totals.outcomes == totals.points[0].outcomes == told
+    assert (totals.calls, totals.throttled_share) == (10, 0.6)
+
+
+DAYS = Granularity.DAY
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "begin", "until"),
+    [
+        ("2030-01-01", "2030-02-01", "2030-01-01", "2030-02-01"),
+        ("2029-12-30", "2030-02-03", "2030-01-01", "2030-02-01"),
+        ("2030-01-03", "2030-01-30", "2030-01-01", "2030-02-01"),
+        ("2030-03-01", "now", "2030-03-01", "2030-04-01"),
+        ("2030-03-01", "2030-03-31", "2030-03-01", "2030-04-01"),
+        ("2030-02-14", "now", "2030-02-01", "2030-04-01"),
+        ("2030-02-16", "now", "2030-03-01", "2030-04-01"),
+        ("2029-03-16", "now", "2029-03-01", "2030-04-01"),
+        ("2030-03-05", "now", "2030-03-01", "2030-04-01"),
+        ("2030-03-14", "now", None, None),
+        ("2030-03-01", "2030-03-12", None, None),
+        ("2030-01-10", "2030-01-20", None, None),
+        ("2030-02-20", "2030-03-10", None, None),
+        ("9999-12-30", "9999-12-31", None, None),
+        ("0001-01-01", "0001-01-02", None, None),
+    ],
+)
+def test_months_are_added_up_where_they_come_close_to_a_span(
+    start: str, end: str, begin: str | None, until: str | None
+) -> None:
+    span = Span(granularity=DAYS, start=midnight(start), end=NOW if end == "now" else midnight(end))
+    expected = (midnight(begin), midnight(until)) if begin and until else (span.end, span.end)
+    assert span.nearest_months(NOW) == expected
+
+
+@given(st.dates(), st.integers(0, 1500), MOMENTS)
+def test_months_are_whole_or_there_are_none_whatever_the_span(first: date, days: int, now: datetime) -> None:
+    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    end = min(start, datetime.max.replace(tzinfo=UTC) - days * DAY) + days * DAY
+    span = Span(granularity=DAYS, start=min(start, end), end=end)
+    begin, until = span.nearest_months(min(now, datetime(9999, 11, 30, tzinfo=UTC)))
+    assert (begin, until) == (month(begin), month(until)) or begin == until == end
+    assert begin <= until
+
+
+def midnight(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)

@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from sdk.developer.v1 import api_key_pb2 as sdk_dot_developer_dot_v1_dot_api__key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(sdk/developer/v1/developer_service.proto\x12\x10sdk.developer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1esdk/developer/v1/api_key.proto\"\xe1\x01\n\x13\x43reateApiKeyRequest\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\x10\x01\x18\x64\xc8\x01\x01\x12,\n\x06scopes\x18\x02 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x08\x01\x18\x01\"\x10r\x0eR\x04readR\x06stream\x12\x42\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32#.sdk.developer.v1.ApiKeyEnvironmentB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nexpires_at\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1f\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"P\n\x12ListApiKeysRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.sdk.developer.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x10GetApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\">\n\x11GetApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\"\x92\x01\n\x13UpdateApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x15\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nexpires_at\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\"A\n\x14UpdateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\"k\n\x13RotateApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1b\n\x13\x65xpire_previous_now\x18\x03 \x01(\x08\"n\n\x14RotateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x1b\n\x13previous_expires_at\x18\x03 \x01(\t\";\n\x13RevokeApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x0c\n\x04wait\x18\x02 \x01(\x08\"A\n\x14RevokeApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey2\x9f\x06\n\x10\x44\x65veloperService\x12|\n\x0c\x43reateApiKey\x12%.sdk.developer.v1.CreateApiKeyRequest\x1a&.sdk.developer.v1.CreateApiKeyResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/developer/keys:\x01*\x12y\n\x0bListApiKeys\x12$.sdk.developer.v1.ListApiKeysRequest\x1a%.sdk.developer.v1.ListApiKeysResponse\"\x1d\x90\x02\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/developer/keys\x12x\n\tGetApiKey\x12\".sdk.developer.v1.GetApiKeyRequest\x1a#.sdk.developer.v1.GetApiKeyResponse\"\"\x90\x02\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/developer/keys/{id}\x12\x81\x01\n\x0cUpdateApiKey\x12%.sdk.developer.v1.UpdateApiKeyRequest\x1a&.sdk.developer.v1.UpdateApiKeyResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x32\x17/v1/developer/keys/{id}:\x01*\x12\x88\x01\n\x0cRotateApiKey\x12%.sdk.developer.v1.RotateApiKeyRequest\x1a&.sdk.developer.v1.RotateApiKeyResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/developer/keys/{id}/rotate:\x01*\x12\x88\x01\n\x0cRevokeApiKey\x12%.sdk.developer.v1.RevokeApiKeyRequest\x1a&.sdk.developer.v1.RevokeApiKeyResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/developer/keys/{id}/revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(sdk/developer/v1/developer_service.proto\x12\x10sdk.developer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1esdk/developer/v1/api_key.proto\"\xe1\x01\n\x13\x43reateApiKeyRequest\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\x10\x01\x18\x64\xc8\x01\x01\x12,\n\x06scopes\x18\x02 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x08\x01\x18\x01\"\x10r\x0eR\x04readR\x06stream\x12\x42\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32#.sdk.developer.v1.ApiKeyEnvironmentB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nexpires_at\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1f\n\nrequest_id\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xe6\x01\n\x12ListApiKeysRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32\x1e.sdk.developer.v1.ApiKeyStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x42\n\x0b\x65nvironment\x18\x04 \x01(\x0e\x32#.sdk.developer.v1.ApiKeyEnvironmentB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x16\n\x05query\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.sdk.developer.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x10GetApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\">\n\x11GetApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\"\x92\x01\n\x13UpdateApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x15\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nexpires_at\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\"A\n\x14UpdateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\"k\n\x13RotateApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1b\n\x13\x65xpire_previous_now\x18\x03 \x01(\x08\"n\n\x14RotateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x1b\n\x13previous_expires_at\x18\x03 \x01(\t\";\n\x13RevokeApiKeyRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x0c\n\x04wait\x18\x02 \x01(\x08\"A\n\x14RevokeApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.sdk.developer.v1.ApiKey2\x9f\x06\n\x10\x44\x65veloperService\x12|\n\x0c\x43reateApiKey\x12%.sdk.developer.v1.CreateApiKeyRequest\x1a&.sdk.developer.v1.CreateApiKeyResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/developer/keys:\x01*\x12y\n\x0bListApiKeys\x12$.sdk.developer.v1.ListApiKeysRequest\x1a%.sdk.developer.v1.ListApiKeysResponse\"\x1d\x90\x02\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/developer/keys\x12x\n\tGetApiKey\x12\".sdk.developer.v1.GetApiKeyRequest\x1a#.sdk.developer.v1.GetApiKeyResponse\"\"\x90\x02\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/developer/keys/{id}\x12\x81\x01\n\x0cUpdateApiKey\x12%.sdk.developer.v1.UpdateApiKeyRequest\x1a&.sdk.developer.v1.UpdateApiKeyResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x32\x17/v1/developer/keys/{id}:\x01*\x12\x88\x01\n\x0cRotateApiKey\x12%.sdk.developer.v1.RotateApiKeyRequest\x1a&.sdk.developer.v1.RotateApiKeyResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/developer/keys/{id}/rotate:\x01*\x12\x88\x01\n\x0cRevokeApiKey\x12%.sdk.developer.v1.RevokeApiKeyRequest\x1a&.sdk.developer.v1.RevokeApiKeyResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/developer/keys/{id}/revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['status']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['environment']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['environment']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['query']._loaded_options = None
+  _globals['_LISTAPIKEYSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETAPIKEYREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETAPIKEYREQUEST'].fields_by_name['id']._serialized_options = b'\272H\007r\002\030d\310\001\001'
   _globals['_UPDATEAPIKEYREQUEST'].fields_by_name['id']._loaded_options = None
@@ -79,26 +85,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEAPIKEYREQUEST']._serialized_end=413
   _globals['_CREATEAPIKEYRESPONSE']._serialized_start=415
   _globals['_CREATEAPIKEYRESPONSE']._serialized_end=496
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=498
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=578
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=580
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=670
-  _globals['_GETAPIKEYREQUEST']._serialized_start=672
-  _globals['_GETAPIKEYREQUEST']._serialized_end=714
-  _globals['_GETAPIKEYRESPONSE']._serialized_start=716
-  _globals['_GETAPIKEYRESPONSE']._serialized_end=778
-  _globals['_UPDATEAPIKEYREQUEST']._serialized_start=781
-  _globals['_UPDATEAPIKEYREQUEST']._serialized_end=927
-  _globals['_UPDATEAPIKEYRESPONSE']._serialized_start=929
-  _globals['_UPDATEAPIKEYRESPONSE']._serialized_end=994
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=996
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1103
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1105
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1215
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1217
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1276
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1278
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1343
-  _globals['_DEVELOPERSERVICE']._serialized_start=1346
-  _globals['_DEVELOPERSERVICE']._serialized_end=2145
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=499
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=729
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=731
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=821
+  _globals['_GETAPIKEYREQUEST']._serialized_start=823
+  _globals['_GETAPIKEYREQUEST']._serialized_end=865
+  _globals['_GETAPIKEYRESPONSE']._serialized_start=867
+  _globals['_GETAPIKEYRESPONSE']._serialized_end=929
+  _globals['_UPDATEAPIKEYREQUEST']._serialized_start=932
+  _globals['_UPDATEAPIKEYREQUEST']._serialized_end=1078
+  _globals['_UPDATEAPIKEYRESPONSE']._serialized_start=1080
+  _globals['_UPDATEAPIKEYRESPONSE']._serialized_end=1145
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1147
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1254
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1256
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1366
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1368
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1427
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1429
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1494
+  _globals['_DEVELOPERSERVICE']._serialized_start=1497
+  _globals['_DEVELOPERSERVICE']._serialized_end=2296
 # @@protoc_insertion_point(module_scope)

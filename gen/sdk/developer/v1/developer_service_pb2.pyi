@@ -100,19 +100,33 @@ class ListApiKeysRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many keys to return at most, 1 to 100. 0 or absent: 20."""
     page_token: _builtins.str
-    """Where to go on: `next_page_token` of the page before, good for at least 24 hours. Empty: the first page."""
+    """Where to go on: `next_page_token` of the page before, good for at least 24 hours. Empty: the first page. It goes with
+    the filter it was made for.
+    """
+    status: _api_key_pb2.ApiKeyStatus.ValueType
+    """Only keys in this state. Unspecified: in any."""
+    environment: _api_key_pb2.ApiKeyEnvironment.ValueType
+    """Only keys of this environment. Unspecified: of any."""
+    query: _builtins.str
+    """Only keys whose name contains this text, in upper or lower case, or whose prefix begins with it. Empty: any."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        status: _api_key_pb2.ApiKeyStatus.ValueType = ...,
+        environment: _api_key_pb2.ApiKeyEnvironment.ValueType = ...,
+        query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "page_size", b"page_size", "page_token", b"page_token", "query", b"query", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from sdk.usage.v1 import usage_pb2 as sdk_dot_usage_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sdk/usage/v1/usage_service.proto\x12\x0csdk.usage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x18sdk/usage/v1/usage.proto\"\x83\x01\n\x0fGetUsageRequest\x12\x38\n\x0bgranularity\x18\x01 \x01(\x0e\x32\x19.sdk.usage.v1.GranularityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nstart_time\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x08\x65nd_time\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18(\"6\n\x10GetUsageResponse\x12\"\n\x05usage\x18\x01 \x01(\x0b\x32\x13.sdk.usage.v1.Usage\"\x9e\x01\n\x12GetKeyUsageRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x38\n\x0bgranularity\x18\x02 \x01(\x0e\x32\x19.sdk.usage.v1.GranularityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nstart_time\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x08\x65nd_time\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\"9\n\x13GetKeyUsageResponse\x12\"\n\x05usage\x18\x01 \x01(\x0b\x32\x13.sdk.usage.v1.Usage\"\x12\n\x10GetLimitsRequest\"\xcd\x02\n\x11GetLimitsResponse\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12(\n\x08key_rate\x18\x02 \x01(\x0b\x32\x16.sdk.usage.v1.RateRule\x12.\n\x0e\x64\x65veloper_rate\x18\x03 \x01(\x0b\x32\x16.sdk.usage.v1.RateRule\x12\x36\n\x12\x64\x65veloper_standing\x18\x04 \x01(\x0b\x32\x1a.sdk.usage.v1.RateStanding\x12\x15\n\rmonthly_quota\x18\x05 \x01(\x03\x12\x12\n\nquota_used\x18\x06 \x01(\x03\x12\x10\n\x08max_keys\x18\x07 \x01(\x05\x12\x11\n\tlive_keys\x18\x08 \x01(\x05\x12\x1a\n\x12\x63oncurrent_streams\x18\t \x01(\x05\x12,\n\rkey_overrides\x18\n \x03(\x0b\x32\x15.sdk.usage.v1.KeyRate\"4\n\x08RateRule\x12\x10\n\x08requests\x18\x01 \x01(\x03\x12\x16\n\x0ewindow_seconds\x18\x02 \x01(\x05\"3\n\x0cRateStanding\x12\x11\n\tremaining\x18\x01 \x01(\x03\x12\x10\n\x08reset_at\x18\x02 \x01(\x03\"?\n\x07KeyRate\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12$\n\x04rate\x18\x02 \x01(\x0b\x32\x16.sdk.usage.v1.RateRule2\xe6\x02\n\x0cUsageService\x12i\n\x08GetUsage\x12\x1d.sdk.usage.v1.GetUsageRequest\x1a\x1e.sdk.usage.v1.GetUsageResponse\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/developer/usage\x12|\n\x0bGetKeyUsage\x12 .sdk.usage.v1.GetKeyUsageRequest\x1a!.sdk.usage.v1.GetKeyUsageResponse\"(\x90\x02\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/developer/keys/{id}/usage\x12m\n\tGetLimits\x12\x1e.sdk.usage.v1.GetLimitsRequest\x1a\x1f.sdk.usage.v1.GetLimitsResponse\"\x1f\x90\x02\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/developer/limitsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sdk/usage/v1/usage_service.proto\x12\x0csdk.usage.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x18sdk/usage/v1/usage.proto\"\x83\x01\n\x0fGetUsageRequest\x12\x38\n\x0bgranularity\x18\x01 \x01(\x0e\x32\x19.sdk.usage.v1.GranularityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nstart_time\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x08\x65nd_time\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18(\"6\n\x10GetUsageResponse\x12\"\n\x05usage\x18\x01 \x01(\x0b\x32\x13.sdk.usage.v1.Usage\"\x9e\x01\n\x12GetKeyUsageRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x38\n\x0bgranularity\x18\x02 \x01(\x0e\x32\x19.sdk.usage.v1.GranularityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nstart_time\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x08\x65nd_time\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\"9\n\x13GetKeyUsageResponse\x12\"\n\x05usage\x18\x01 \x01(\x0b\x32\x13.sdk.usage.v1.Usage\"\x12\n\x10GetLimitsRequest\"\xcd\x02\n\x11GetLimitsResponse\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12(\n\x08key_rate\x18\x02 \x01(\x0b\x32\x16.sdk.usage.v1.RateRule\x12.\n\x0e\x64\x65veloper_rate\x18\x03 \x01(\x0b\x32\x16.sdk.usage.v1.RateRule\x12\x36\n\x12\x64\x65veloper_standing\x18\x04 \x01(\x0b\x32\x1a.sdk.usage.v1.RateStanding\x12\x15\n\rmonthly_quota\x18\x05 \x01(\x03\x12\x12\n\nquota_used\x18\x06 \x01(\x03\x12\x10\n\x08max_keys\x18\x07 \x01(\x05\x12\x11\n\tlive_keys\x18\x08 \x01(\x05\x12\x1a\n\x12\x63oncurrent_streams\x18\t \x01(\x05\x12,\n\rkey_overrides\x18\n \x03(\x0b\x32\x15.sdk.usage.v1.KeyRate\"4\n\x08RateRule\x12\x10\n\x08requests\x18\x01 \x01(\x03\x12\x16\n\x0ewindow_seconds\x18\x02 \x01(\x05\"3\n\x0cRateStanding\x12\x11\n\tremaining\x18\x01 \x01(\x03\x12\x10\n\x08reset_at\x18\x02 \x01(\x03\"?\n\x07KeyRate\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12$\n\x04rate\x18\x02 \x01(\x0b\x32\x16.sdk.usage.v1.RateRule\"\xa5\x01\n\x13ListKeyUsageRequest\x12\x38\n\x0bgranularity\x18\x01 \x01(\x0e\x32\x19.sdk.usage.v1.GranularityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nstart_time\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x08\x65nd_time\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\"<\n\x14ListKeyUsageResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.sdk.usage.v1.KeyUsage\"s\n\x08KeyUsage\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x03\x12\x17\n\x0fthrottled_calls\x18\x05 \x01(\x03\x12\r\n\x05units\x18\x06 \x01(\x03\"\x18\n\x16ListKeyFindingsRequest\"q\n\x17ListKeyFindingsResponse\x12*\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x18.sdk.usage.v1.KeyFinding\x12*\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x1a.sdk.usage.v1.FindingCount\"\x84\x01\n\nKeyFinding\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nkey_prefix\x18\x03 \x01(\t\x12&\n\x07\x66inding\x18\x04 \x01(\x0e\x32\x15.sdk.usage.v1.Finding\x12\x0c\n\x04time\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\"D\n\x0c\x46indingCount\x12&\n\x07\x66inding\x18\x01 \x01(\x0e\x32\x15.sdk.usage.v1.Finding\x12\x0c\n\x04keys\x18\x02 \x01(\x05\"\xa4\x01\n\x18\x45xplainThrottlingRequest\x12\x16\n\x02id\x18\x01 \x01(\tB\n\xbaH\x07r\x02\x18\x64\xc8\x01\x01\x12\x38\n\x0bgranularity\x18\x02 \x01(\x0e\x32\x19.sdk.usage.v1.GranularityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\nstart_time\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x08\x65nd_time\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\"\xb3\x01\n\x19\x45xplainThrottlingResponse\x12+\n\x06limits\x18\x01 \x03(\x0b\x32\x1b.sdk.usage.v1.LimitStanding\x12\'\n\x08refusals\x18\x02 \x03(\x0b\x32\x15.sdk.usage.v1.Refusal\x12\x1c\n\x14key_calls_per_second\x18\x03 \x01(\x01\x12\"\n\x1a\x64\x65veloper_calls_per_second\x18\x04 \x01(\x01\"\xad\x01\n\rLimitStanding\x12\"\n\x05limit\x18\x01 \x01(\x0e\x32\x13.sdk.usage.v1.Limit\x12\r\n\x05units\x18\x02 \x01(\x03\x12\x16\n\x0ewindow_seconds\x18\x03 \x01(\x03\x12\x11\n\tremaining\x18\x04 \x01(\x03\x12\x11\n\tresets_at\x18\x05 \x01(\t\x12\x14\n\x0c\x65xhausted_at\x18\x06 \x01(\t\x12\x15\n\rrefused_calls\x18\x07 \x01(\x03\"g\n\x07Refusal\x12\x12\n\nstart_time\x18\x01 \x01(\t\x12\"\n\x05limit\x18\x02 \x01(\x0e\x32\x13.sdk.usage.v1.Limit\x12\x15\n\rrefused_calls\x18\x03 \x01(\x03\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x03*\xb8\x01\n\x07\x46inding\x12\x17\n\x13\x46INDING_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x46INDING_OLD_SECRET_IN_USE\x10\x01\x12\x16\n\x12\x46INDING_NEVER_USED\x10\x02\x12\x12\n\x0e\x46INDING_UNUSED\x10\x03\x12\x18\n\x14\x46INDING_SCOPE_UNUSED\x10\x04\x12\x15\n\x11\x46INDING_NO_EXPIRY\x10\x05\x12\x18\n\x14\x46INDING_EXPIRES_SOON\x10\x06*e\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIMIT_KEY_RATE\x10\x01\x12\x18\n\x14LIMIT_DEVELOPER_RATE\x10\x02\x12\x17\n\x13LIMIT_MONTHLY_QUOTA\x10\x03\x32\x80\x06\n\x0cUsageService\x12i\n\x08GetUsage\x12\x1d.sdk.usage.v1.GetUsageRequest\x1a\x1e.sdk.usage.v1.GetUsageResponse\"\x1e\x90\x02\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/developer/usage\x12|\n\x0bGetKeyUsage\x12 .sdk.usage.v1.GetKeyUsageRequest\x1a!.sdk.usage.v1.GetKeyUsageResponse\"(\x90\x02\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/developer/keys/{id}/usage\x12m\n\tGetLimits\x12\x1e.sdk.usage.v1.GetLimitsRequest\x1a\x1f.sdk.usage.v1.GetLimitsResponse\"\x1f\x90\x02\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/developer/limits\x12z\n\x0cListKeyUsage\x12!.sdk.usage.v1.ListKeyUsageRequest\x1a\".sdk.usage.v1.ListKeyUsageResponse\"#\x90\x02\x01\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/developer/usage/keys\x12\x85\x01\n\x0fListKeyFindings\x12$.sdk.usage.v1.ListKeyFindingsRequest\x1a%.sdk.usage.v1.ListKeyFindingsResponse\"%\x90\x02\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/developer/key-findings\x12\x93\x01\n\x11\x45xplainThrottling\x12&.sdk.usage.v1.ExplainThrottlingRequest\x1a\'.sdk.usage.v1.ExplainThrottlingResponse\"-\x90\x02\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/developer/keys/{id}/throttlingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,12 +48,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETKEYUSAGEREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\004r\002\030('
   _globals['_GETKEYUSAGEREQUEST'].fields_by_name['end_time']._loaded_options = None
   _globals['_GETKEYUSAGEREQUEST'].fields_by_name['end_time']._serialized_options = b'\272H\004r\002\030('
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['granularity']._loaded_options = None
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['granularity']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\004r\002\030('
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['end_time']._serialized_options = b'\272H\004r\002\030('
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTKEYUSAGEREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['id']._loaded_options = None
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['id']._serialized_options = b'\272H\007r\002\030d\310\001\001'
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['granularity']._loaded_options = None
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['granularity']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['start_time']._serialized_options = b'\272H\004r\002\030('
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_EXPLAINTHROTTLINGREQUEST'].fields_by_name['end_time']._serialized_options = b'\272H\004r\002\030('
   _globals['_USAGESERVICE'].methods_by_name['GetUsage']._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['GetUsage']._serialized_options = b'\220\002\001\202\323\344\223\002\025\022\023/v1/developer/usage'
   _globals['_USAGESERVICE'].methods_by_name['GetKeyUsage']._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['GetKeyUsage']._serialized_options = b'\220\002\001\202\323\344\223\002\037\022\035/v1/developer/keys/{id}/usage'
   _globals['_USAGESERVICE'].methods_by_name['GetLimits']._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['GetLimits']._serialized_options = b'\220\002\001\202\323\344\223\002\026\022\024/v1/developer/limits'
+  _globals['_USAGESERVICE'].methods_by_name['ListKeyUsage']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['ListKeyUsage']._serialized_options = b'\220\002\001\202\323\344\223\002\032\022\030/v1/developer/usage/keys'
+  _globals['_USAGESERVICE'].methods_by_name['ListKeyFindings']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['ListKeyFindings']._serialized_options = b'\220\002\001\202\323\344\223\002\034\022\032/v1/developer/key-findings'
+  _globals['_USAGESERVICE'].methods_by_name['ExplainThrottling']._loaded_options = None
+  _globals['_USAGESERVICE'].methods_by_name['ExplainThrottling']._serialized_options = b'\220\002\001\202\323\344\223\002$\022\"/v1/developer/keys/{id}/throttling'
+  _globals['_FINDING']._serialized_start=2397
+  _globals['_FINDING']._serialized_end=2581
+  _globals['_LIMIT']._serialized_start=2583
+  _globals['_LIMIT']._serialized_end=2684
   _globals['_GETUSAGEREQUEST']._serialized_start=136
   _globals['_GETUSAGEREQUEST']._serialized_end=267
   _globals['_GETUSAGERESPONSE']._serialized_start=269
@@ -72,6 +98,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATESTANDING']._serialized_end=1006
   _globals['_KEYRATE']._serialized_start=1008
   _globals['_KEYRATE']._serialized_end=1071
-  _globals['_USAGESERVICE']._serialized_start=1074
-  _globals['_USAGESERVICE']._serialized_end=1432
+  _globals['_LISTKEYUSAGEREQUEST']._serialized_start=1074
+  _globals['_LISTKEYUSAGEREQUEST']._serialized_end=1239
+  _globals['_LISTKEYUSAGERESPONSE']._serialized_start=1241
+  _globals['_LISTKEYUSAGERESPONSE']._serialized_end=1301
+  _globals['_KEYUSAGE']._serialized_start=1303
+  _globals['_KEYUSAGE']._serialized_end=1418
+  _globals['_LISTKEYFINDINGSREQUEST']._serialized_start=1420
+  _globals['_LISTKEYFINDINGSREQUEST']._serialized_end=1444
+  _globals['_LISTKEYFINDINGSRESPONSE']._serialized_start=1446
+  _globals['_LISTKEYFINDINGSRESPONSE']._serialized_end=1559
+  _globals['_KEYFINDING']._serialized_start=1562
+  _globals['_KEYFINDING']._serialized_end=1694
+  _globals['_FINDINGCOUNT']._serialized_start=1696
+  _globals['_FINDINGCOUNT']._serialized_end=1764
+  _globals['_EXPLAINTHROTTLINGREQUEST']._serialized_start=1767
+  _globals['_EXPLAINTHROTTLINGREQUEST']._serialized_end=1931
+  _globals['_EXPLAINTHROTTLINGRESPONSE']._serialized_start=1934
+  _globals['_EXPLAINTHROTTLINGRESPONSE']._serialized_end=2113
+  _globals['_LIMITSTANDING']._serialized_start=2116
+  _globals['_LIMITSTANDING']._serialized_end=2289
+  _globals['_REFUSAL']._serialized_start=2291
+  _globals['_REFUSAL']._serialized_end=2394
+  _globals['_USAGESERVICE']._serialized_start=2687
+  _globals['_USAGESERVICE']._serialized_end=3455
 # @@protoc_insertion_point(module_scope)

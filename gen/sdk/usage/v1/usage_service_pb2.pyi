@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sdk.usage.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,74 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Finding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_UNSPECIFIED: _Finding.ValueType  # 0
+    """Not used on the wire."""
+    FINDING_OLD_SECRET_IN_USE: _Finding.ValueType  # 1
+    """A secret that was replaced is still in use, and its grace period is running out."""
+    FINDING_NEVER_USED: _Finding.ValueType  # 2
+    """It was made a week ago or earlier and never used."""
+    FINDING_UNUSED: _Finding.ValueType  # 3
+    """It was not used for 90 days."""
+    FINDING_SCOPE_UNUSED: _Finding.ValueType  # 4
+    """It has a scope that no call has needed since it was made 30 days ago or earlier."""
+    FINDING_NO_EXPIRY: _Finding.ValueType  # 5
+    """It never expires."""
+    FINDING_EXPIRES_SOON: _Finding.ValueType  # 6
+    """It expires within 14 days."""
+
+class Finding(_Finding, metaclass=_FindingEnumTypeWrapper):
+    """Finding is a reason to look at a key."""
+
+FINDING_UNSPECIFIED: Finding.ValueType  # 0
+"""Not used on the wire."""
+FINDING_OLD_SECRET_IN_USE: Finding.ValueType  # 1
+"""A secret that was replaced is still in use, and its grace period is running out."""
+FINDING_NEVER_USED: Finding.ValueType  # 2
+"""It was made a week ago or earlier and never used."""
+FINDING_UNUSED: Finding.ValueType  # 3
+"""It was not used for 90 days."""
+FINDING_SCOPE_UNUSED: Finding.ValueType  # 4
+"""It has a scope that no call has needed since it was made 30 days ago or earlier."""
+FINDING_NO_EXPIRY: Finding.ValueType  # 5
+"""It never expires."""
+FINDING_EXPIRES_SOON: Finding.ValueType  # 6
+"""It expires within 14 days."""
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+class _Limit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Limit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_UNSPECIFIED: _Limit.ValueType  # 0
+    """Not used on the wire."""
+    LIMIT_KEY_RATE: _Limit.ValueType  # 1
+    """The rate of the key."""
+    LIMIT_DEVELOPER_RATE: _Limit.ValueType  # 2
+    """The rate of all keys of the developer together."""
+    LIMIT_MONTHLY_QUOTA: _Limit.ValueType  # 3
+    """The developer's quota of the month."""
+
+class Limit(_Limit, metaclass=_LimitEnumTypeWrapper):
+    """Limit is one of the limits that a call must fit into."""
+
+LIMIT_UNSPECIFIED: Limit.ValueType  # 0
+"""Not used on the wire."""
+LIMIT_KEY_RATE: Limit.ValueType  # 1
+"""The rate of the key."""
+LIMIT_DEVELOPER_RATE: Limit.ValueType  # 2
+"""The rate of all keys of the developer together."""
+LIMIT_MONTHLY_QUOTA: Limit.ValueType  # 3
+"""The developer's quota of the month."""
+Global___Limit: _TypeAlias = Limit  # noqa: Y015
 
 @_typing.final
 class GetUsageRequest(_message.Message):
@@ -295,3 +364,372 @@ class KeyRate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeyRate: _TypeAlias = KeyRate  # noqa: Y015
+
+@_typing.final
+class ListKeyUsageRequest(_message.Message):
+    """ListKeyUsageRequest names a span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANULARITY_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    granularity: _usage_pb2.Granularity.ValueType
+    """The length of what is added up, as in GetUsageRequest."""
+    start_time: _builtins.str
+    """The span's begin, as in GetUsageRequest."""
+    end_time: _builtins.str
+    """The span's end, RFC 3339 with any offset. Empty: now."""
+    page_size: _builtins.int
+    """How many keys to return at most, 1 to 100. 0 or absent: 20."""
+    def __init__(
+        self,
+        *,
+        granularity: _usage_pb2.Granularity.ValueType = ...,
+        start_time: _builtins.str = ...,
+        end_time: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "granularity", b"granularity", "page_size", b"page_size", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeyUsageRequest: _TypeAlias = ListKeyUsageRequest  # noqa: Y015
+
+@_typing.final
+class ListKeyUsageResponse(_message.Message):
+    """ListKeyUsageResponse carries the keys that were used most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyUsage]:
+        """The keys, most used first."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___KeyUsage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeyUsageResponse: _TypeAlias = ListKeyUsageResponse  # noqa: Y015
+
+@_typing.final
+class KeyUsage(_message.Message):
+    """KeyUsage is the use of one key during a span."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    THROTTLED_CALLS_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    """The key's id."""
+    name: _builtins.str
+    """Its name."""
+    key_prefix: _builtins.str
+    """Its visible head."""
+    calls: _builtins.int
+    """Calls, whatever became of them."""
+    throttled_calls: _builtins.int
+    """Calls that were refused for their number."""
+    units: _builtins.int
+    """Units that good calls used."""
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        key_prefix: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        throttled_calls: _builtins.int = ...,
+        units: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "key_id", b"key_id", "key_prefix", b"key_prefix", "name", b"name", "throttled_calls", b"throttled_calls", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyUsage: _TypeAlias = KeyUsage  # noqa: Y015
+
+@_typing.final
+class ListKeyFindingsRequest(_message.Message):
+    """ListKeyFindingsRequest asks for all findings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeyFindingsRequest: _TypeAlias = ListKeyFindingsRequest  # noqa: Y015
+
+@_typing.final
+class ListKeyFindingsResponse(_message.Message):
+    """ListKeyFindingsResponse carries the findings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyFinding]:
+        """What was found, the most urgent kind first, 20 keys of each kind at most."""
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FindingCount]:
+        """How many keys each kind was found at."""
+
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___KeyFinding] | None = ...,
+        counts: _abc.Iterable[Global___FindingCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "findings", b"findings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeyFindingsResponse: _TypeAlias = ListKeyFindingsResponse  # noqa: Y015
+
+@_typing.final
+class KeyFinding(_message.Message):
+    """KeyFinding is one reason to look at one key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    """The key's id."""
+    name: _builtins.str
+    """Its name."""
+    key_prefix: _builtins.str
+    """Its visible head."""
+    finding: Global___Finding.ValueType
+    """What was found."""
+    time: _builtins.str
+    """Since when, or when it ends: the time that the finding is about, RFC 3339 in UTC. Empty: it is about none."""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The scopes that were not needed, with SCOPE_UNUSED."""
+
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        key_prefix: _builtins.str = ...,
+        finding: Global___Finding.ValueType = ...,
+        time: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "key_id", b"key_id", "key_prefix", b"key_prefix", "name", b"name", "scopes", b"scopes", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyFinding: _TypeAlias = KeyFinding  # noqa: Y015
+
+@_typing.final
+class FindingCount(_message.Message):
+    """FindingCount counts keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    finding: Global___Finding.ValueType
+    """What was found."""
+    keys: _builtins.int
+    """At how many live keys."""
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding.ValueType = ...,
+        keys: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding", "keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindingCount: _TypeAlias = FindingCount  # noqa: Y015
+
+@_typing.final
+class ExplainThrottlingRequest(_message.Message):
+    """ExplainThrottlingRequest names a key and a span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    GRANULARITY_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The key's id."""
+    granularity: _usage_pb2.Granularity.ValueType
+    """The length of one point. Unspecified: an hour."""
+    start_time: _builtins.str
+    """The span's begin, as in GetUsageRequest."""
+    end_time: _builtins.str
+    """The span's end, RFC 3339 with any offset. Empty: now."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        granularity: _usage_pb2.Granularity.ValueType = ...,
+        start_time: _builtins.str = ...,
+        end_time: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "granularity", b"granularity", "id", b"id", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainThrottlingRequest: _TypeAlias = ExplainThrottlingRequest  # noqa: Y015
+
+@_typing.final
+class ExplainThrottlingResponse(_message.Message):
+    """ExplainThrottlingResponse tells why calls were refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    KEY_CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    DEVELOPER_CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    key_calls_per_second: _builtins.float
+    """Calls per second with this key over the last full minute and what there is of the current one."""
+    developer_calls_per_second: _builtins.float
+    """The same with all keys of the developer."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitStanding]:
+        """The limits, and where each stands now."""
+
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
+        """The points in which calls were refused, by limit, newest first, 500 at most."""
+
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[Global___LimitStanding] | None = ...,
+        refusals: _abc.Iterable[Global___Refusal] | None = ...,
+        key_calls_per_second: _builtins.float = ...,
+        developer_calls_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["developer_calls_per_second", b"developer_calls_per_second", "key_calls_per_second", b"key_calls_per_second", "limits", b"limits", "refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainThrottlingResponse: _TypeAlias = ExplainThrottlingResponse  # noqa: Y015
+
+@_typing.final
+class LimitStanding(_message.Message):
+    """LimitStanding tells where a limit stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    RESETS_AT_FIELD_NUMBER: _builtins.int
+    EXHAUSTED_AT_FIELD_NUMBER: _builtins.int
+    REFUSED_CALLS_FIELD_NUMBER: _builtins.int
+    limit: Global___Limit.ValueType
+    """Which limit."""
+    units: _builtins.int
+    """Units that fit into it."""
+    window_seconds: _builtins.int
+    """The window's length in seconds; 0 for the month."""
+    remaining: _builtins.int
+    """Units left now, as the server that answers sees it."""
+    resets_at: _builtins.str
+    """When the oldest use leaves it, or when the month ends, RFC 3339 in UTC."""
+    exhausted_at: _builtins.str
+    """When it runs out at the present pace, RFC 3339 in UTC. Empty: not before it resets."""
+    refused_calls: _builtins.int
+    """Calls that it refused during the span."""
+    def __init__(
+        self,
+        *,
+        limit: Global___Limit.ValueType = ...,
+        units: _builtins.int = ...,
+        window_seconds: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+        resets_at: _builtins.str = ...,
+        exhausted_at: _builtins.str = ...,
+        refused_calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exhausted_at", b"exhausted_at", "limit", b"limit", "refused_calls", b"refused_calls", "remaining", b"remaining", "resets_at", b"resets_at", "units", b"units", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitStanding: _TypeAlias = LimitStanding  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """Refusal counts the calls that one limit refused during one point."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    REFUSED_CALLS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    start_time: _builtins.str
+    """The point's begin, RFC 3339 in UTC."""
+    limit: Global___Limit.ValueType
+    """Which limit refused."""
+    refused_calls: _builtins.int
+    """Calls that it refused."""
+    calls: _builtins.int
+    """All calls with the key during the point."""
+    def __init__(
+        self,
+        *,
+        start_time: _builtins.str = ...,
+        limit: Global___Limit.ValueType = ...,
+        refused_calls: _builtins.int = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "limit", b"limit", "refused_calls", b"refused_calls", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015

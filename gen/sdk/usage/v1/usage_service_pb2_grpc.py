@@ -50,6 +50,21 @@ class UsageServiceStub:
                 request_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.GetLimitsRequest.SerializeToString,
                 response_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.GetLimitsResponse.FromString,
                 _registered_method=True)
+        self.ListKeyUsage = channel.unary_unary(
+                '/sdk.usage.v1.UsageService/ListKeyUsage',
+                request_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyUsageRequest.SerializeToString,
+                response_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyUsageResponse.FromString,
+                _registered_method=True)
+        self.ListKeyFindings = channel.unary_unary(
+                '/sdk.usage.v1.UsageService/ListKeyFindings',
+                request_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyFindingsRequest.SerializeToString,
+                response_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyFindingsResponse.FromString,
+                _registered_method=True)
+        self.ExplainThrottling = channel.unary_unary(
+                '/sdk.usage.v1.UsageService/ExplainThrottling',
+                request_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ExplainThrottlingRequest.SerializeToString,
+                response_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ExplainThrottlingResponse.FromString,
+                _registered_method=True)
 
 
 class UsageServiceServicer:
@@ -77,6 +92,28 @@ class UsageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListKeyUsage(self, request, context):
+        """ListKeyUsage returns the caller's keys that were used most during a span of time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeyFindings(self, request, context):
+        """ListKeyFindings returns what about the caller's live keys needs attention.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainThrottling(self, request, context):
+        """ExplainThrottling tells why calls with a key were refused for their number: by which limit, when, and how much room
+        is left in each limit now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UsageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +131,21 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.GetLimits,
                     request_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.GetLimitsRequest.FromString,
                     response_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.GetLimitsResponse.SerializeToString,
+            ),
+            'ListKeyUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeyUsage,
+                    request_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyUsageRequest.FromString,
+                    response_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyUsageResponse.SerializeToString,
+            ),
+            'ListKeyFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeyFindings,
+                    request_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyFindingsRequest.FromString,
+                    response_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyFindingsResponse.SerializeToString,
+            ),
+            'ExplainThrottling': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainThrottling,
+                    request_deserializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ExplainThrottlingRequest.FromString,
+                    response_serializer=sdk_dot_usage_dot_v1_dot_usage__service__pb2.ExplainThrottlingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +230,87 @@ class UsageService:
             '/sdk.usage.v1.UsageService/GetLimits',
             sdk_dot_usage_dot_v1_dot_usage__service__pb2.GetLimitsRequest.SerializeToString,
             sdk_dot_usage_dot_v1_dot_usage__service__pb2.GetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeyUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sdk.usage.v1.UsageService/ListKeyUsage',
+            sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyUsageRequest.SerializeToString,
+            sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeyFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sdk.usage.v1.UsageService/ListKeyFindings',
+            sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyFindingsRequest.SerializeToString,
+            sdk_dot_usage_dot_v1_dot_usage__service__pb2.ListKeyFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainThrottling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sdk.usage.v1.UsageService/ExplainThrottling',
+            sdk_dot_usage_dot_v1_dot_usage__service__pb2.ExplainThrottlingRequest.SerializeToString,
+            sdk_dot_usage_dot_v1_dot_usage__service__pb2.ExplainThrottlingResponse.FromString,
             options,
             channel_credentials,
             insecure,

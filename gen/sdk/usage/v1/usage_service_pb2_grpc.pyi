@@ -22,6 +22,14 @@ class UsageServiceStub:
     """GetKeyUsage sums up the use of one key of the caller."""
     GetLimits: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetLimitsRequest, _usage_service_pb2.GetLimitsResponse]
     """GetLimits tells the caller's tier, what it allows and where it stands."""
+    ListKeyUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListKeyUsageRequest, _usage_service_pb2.ListKeyUsageResponse]
+    """ListKeyUsage returns the caller's keys that were used most during a span of time."""
+    ListKeyFindings: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListKeyFindingsRequest, _usage_service_pb2.ListKeyFindingsResponse]
+    """ListKeyFindings returns what about the caller's live keys needs attention."""
+    ExplainThrottling: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ExplainThrottlingRequest, _usage_service_pb2.ExplainThrottlingResponse]
+    """ExplainThrottling tells why calls with a key were refused for their number: by which limit, when, and how much room
+    is left in each limit now.
+    """
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     """UsageService shows developers their own numbers. Every call needs an OAuth access token, as the DeveloperService does."""
@@ -49,5 +57,31 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_usage_service_pb2.GetLimitsRequest, _abc.Awaitable[_usage_service_pb2.GetLimitsResponse]],
     ) -> _abc.Awaitable[_usage_service_pb2.GetLimitsResponse]:
         """GetLimits tells the caller's tier, what it allows and where it stands."""
+
+    @_abc_1.abstractmethod
+    def ListKeyUsage(
+        self,
+        request: _usage_service_pb2.ListKeyUsageRequest,
+        context: _aio.ServicerContext[_usage_service_pb2.ListKeyUsageRequest, _abc.Awaitable[_usage_service_pb2.ListKeyUsageResponse]],
+    ) -> _abc.Awaitable[_usage_service_pb2.ListKeyUsageResponse]:
+        """ListKeyUsage returns the caller's keys that were used most during a span of time."""
+
+    @_abc_1.abstractmethod
+    def ListKeyFindings(
+        self,
+        request: _usage_service_pb2.ListKeyFindingsRequest,
+        context: _aio.ServicerContext[_usage_service_pb2.ListKeyFindingsRequest, _abc.Awaitable[_usage_service_pb2.ListKeyFindingsResponse]],
+    ) -> _abc.Awaitable[_usage_service_pb2.ListKeyFindingsResponse]:
+        """ListKeyFindings returns what about the caller's live keys needs attention."""
+
+    @_abc_1.abstractmethod
+    def ExplainThrottling(
+        self,
+        request: _usage_service_pb2.ExplainThrottlingRequest,
+        context: _aio.ServicerContext[_usage_service_pb2.ExplainThrottlingRequest, _abc.Awaitable[_usage_service_pb2.ExplainThrottlingResponse]],
+    ) -> _abc.Awaitable[_usage_service_pb2.ExplainThrottlingResponse]:
+        """ExplainThrottling tells why calls with a key were refused for their number: by which limit, when, and how much room
+        is left in each limit now.
+        """
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,1 @@
+"""The directory of OAuth clients: what a token issuer asks about them."""

@@ -1,0 +1,1 @@
+"""What operators do from a shell beside the database: look developers up, suspend them, set tiers, end leaked keys."""
