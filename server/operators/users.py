@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from server.errors import Error
-from server.operators.closing import Closed, UserAccounts
 from server.operators.tables import show
+from server.operators.user_accounts import Closed, UserAccounts
 from server.postgres.pool import Database
 from server.users.passwords import Passwords
 from server.users.service import UserService

@@ -45,7 +45,8 @@ class SignInEndedError(Exception):
 class TokenIssuer(Protocol):
     """An authorization server at which the portal is a client (RFC 6749).
 
-    `peer` is the browser's address, written as gRPC writes peers, for an issuer that wants it. All methods raise Unavailable in an outage.
+    `peer` is the browser's address, written as gRPC writes peers, for an issuer that wants it. All methods raise
+    Unavailable in an outage.
     """
 
     issuer: str

@@ -113,7 +113,7 @@ async def test_a_newcomer_may_do_nothing_but_register(caller: Caller, request_: 
     failure = await caller.fail(request_)
     assert failure.kind is Kind.PERMISSION_DENIED
     assert REGISTER_AT in failure.message
-    assert failure.metadata == {"reason": "not_registered", "register_at": REGISTER_AT}
+    assert failure.metadata == {"reason": "not_registered", "terms_version": "2026-11", "register_at": REGISTER_AT}
 
 
 async def test_registering_takes_hold_at_once(caller: Caller) -> None:

@@ -60,7 +60,11 @@ async def test_a_newcomer_is_told_where_to_register_and_let_in_once_it_has(accou
     with pytest.raises(PermissionDenied, match="Register in the Developer Portal") as refusal:
         await _authorise(accounts)
     assert REGISTER_AT in refusal.value.message
-    assert refusal.value.metadata == {"reason": "not_registered", "register_at": REGISTER_AT}
+    assert refusal.value.metadata == {
+        "reason": "not_registered",
+        "terms_version": "2026-11",
+        "register_at": REGISTER_AT,
+    }
     account = await _register(accounts)
     assert await _authorise(accounts) == account.id
 
@@ -68,7 +72,7 @@ async def test_a_newcomer_is_told_where_to_register_and_let_in_once_it_has(accou
 async def test_without_a_page_to_register_on_none_is_named(database: Database) -> None:
     with pytest.raises(PermissionDenied, match="Register in the Developer Portal with") as refusal:
         await _authorise(AccountService(database, auto_register=False))
-    assert refusal.value.metadata == {"reason": "not_registered", "terms_version": "2026-11"}
+    assert refusal.value.metadata == {"reason": "not_registered", "terms_version": "1"}
 
 
 async def test_registering_keeps_what_was_told(accounts: AccountService, database: Database, clock: Clock) -> None:

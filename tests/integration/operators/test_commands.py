@@ -184,6 +184,9 @@ async def test_a_limit_is_whole_or_cleared(run: Type, options: tuple[str, ...]) 
         ("keys revoke --prefix ang --yes", "e.g. ang_live_4fGh1JkL"),
         ("keys limit key_1 --clear", "no key"),
         ("user add Not!A!Name --draw", "username"),
+        ("user disable nobody", "There is no user 'nobody'"),
+        ("user enable Not!A!Name", "There is no user 'Not!A!Name'"),
+        ("user password nobody --draw", "There is no user 'nobody'"),
     ],
 )
 async def test_what_cannot_be_done_ends_with_the_reason(run: Type, words: str, told: str) -> None:
@@ -207,6 +210,40 @@ async def test_a_user_is_added_with_a_drawn_password_or_a_given_one(run: Type, d
     assert all(row["password_hash"].startswith("$argon2id$") for row in rows)
 
 
+async def test_users_stand_in_columns_without_their_passwords(run: Type) -> None:
+    assert (await run("user", "list")).stdout == "No users.\n"
+    for name in ("dave", "carol"):
+        await run("user", "add", name, "--draw")
+    await run("user", "disable", "dave")
+    heading, carol, dave = _columns(await run("user", "list"))
+    assert heading == ["NAME", "SESSIONS", "CREATED", "DISABLED"]
+    assert (carol[:2], carol[-1]) == (["carol", "0"], "-")
+    assert (dave[0], dave[-1][-1]) == ("dave", "Z")
+    first = await run("user", "list", "--limit", "1", "--json")
+    assert "--after carol" in first.stderr
+    (line,) = json.loads(first.stdout)
+    assert line.keys() == {"username", "sessions", "created_at", "disabled_at"}
+    second = await run("user", "list", "--after", "carol")
+    assert (second.stdout.splitlines()[-1].split()[0], second.stderr) == ("dave", "")
+
+
+async def test_a_user_is_shut_out_let_in_and_given_another_password(run: Type, database: Database) -> None:
+    await run("user", "add", "carol", "--draw")
+    shut_out = await run("user", "disable", "CAROL")
+    assert (shut_out.exit_code, "may not sign in any more" in shut_out.stdout) == (0, True)
+    again = await run("user", "disable", "carol")
+    assert (again.exit_code, again.stdout, "user enable" in again.stderr) == (1, "", True)
+    assert (await run("user", "enable", "carol")).stdout == "carol may sign in.\n"
+    again = await run("user", "enable", "carol")
+    assert (again.exit_code, "nothing to enable" in again.stderr) == (1, True)
+    drawn = await run("user", "password", "carol", "--draw")
+    assert (drawn.exit_code, len(drawn.stdout.strip())) == (0, 24)
+    given = await run("user", "password", "carol", answer="seven quiet lanterns drift\n")
+    assert given.stdout == "carol has another password. Ended: 0 sessions, 0 grants.\n"
+    short = await run("user", "password", "carol", answer="pw\n")
+    assert (short.exit_code, "password" in short.stderr) == (1, True)
+
+
 def _of_documents() -> list[str]:
     lines = re.findall(r"^python -m server (.*)$", _DOCUMENT.read_text(), re.MULTILINE)
     return [line.partition("  #")[0].strip() for line in lines]
@@ -222,6 +259,10 @@ async def test_what_the_documents_say_can_be_typed(
     await accounts.request_tier(Actor(developer_id=alice, call_id=new_call_id()), "partner", "")
     if " resume " in line:
         await run("developers", "suspend", alice)
+    if line.startswith("user") and " add " not in line:
+        await run("user", "add", "alice", "--draw")
+    if " enable " in line:
+        await run("user", "disable", "alice")
     typed = line.replace("dev_…", alice).replace("key_…", key.id).replace("ang_live_4fGh1JkL", key.key_prefix)
     done = await run(*shlex.split(typed), answer="y\n" if "revoke" in line else "seven quiet lanterns drift\n")
     assert (done.exit_code, done.stderr) == (0, "")

@@ -48,8 +48,12 @@ async def test_operators_work_beside_a_running_server_and_without_one(installati
     alone = await installation.run("developers", "suspend", line["id"])
     refused = await installation.run("developers", "suspend", line["id"])
     drawn = await installation.run("user", "add", "carol", "--draw")
+    closed = await installation.run("user", "disable", "carol")
 
     assert (alone.returncode, alone.stdout) == (0, f"{line['id']} is suspended.\n")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "developers resume" in refused.stderr
     assert (drawn.returncode, len(drawn.stdout.strip())) == (0, 24)
+    assert (closed.returncode, closed.stdout.partition(".")[0]) == (0, "carol may not sign in any more")
+    told = json.loads(closed.stderr)
+    assert (told["event"], told["username"], told["sessions"], told["grants"]) == ("user_disabled", "carol", 0, 0)

@@ -1,9 +1,16 @@
 """Signing in to the portal and out of it, in a browser."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import httpx2
 import pytest
 
+from server.peppers import Peppers
+from server.postgres.pool import Database
+from server.provisions import build_peppers
+from server.sessions.seal import CarriedSeal
 from tests.browser import Page
 from tests.integration.portal.visitor import Visitor
 
@@ -103,8 +110,91 @@ async def test_an_answer_counts_once(newcomer: Visitor) -> None:
     login = newcomer.browser.cookies[LOGIN]
     assert (await newcomer.browser.open(answer)).status == 303
 
-    newcomer.browser.cookies[LOGIN] = login
+    newcomer.browser.cookies.pop(SESSION)
+    newcomer.browser.cookies[LOGIN] = login  # it is not kept here, so it is the code that does not work again
     assert refused(await newcomer.browser.open(answer))
+    assert SESSION not in newcomer.browser.cookies
+
+
+def sealed(content: dict[str, str], peppers: Peppers, purpose: str = "portal-login/v1", minutes: int = 10) -> str:
+    return CarriedSeal(peppers, purpose).seal(content, timedelta(minutes=minutes))
+
+
+OTHER = Peppers({1: b"a pepper of somebody else, as long"})
+Sealing = Callable[[dict[str, str], Peppers], str]
+NOT_OURS: dict[str, Sealing] = {
+    "expired": lambda content, ours: sealed(content, ours, minutes=0),
+    "of another pepper": lambda content, ours: sealed(content, OTHER),
+    "for another purpose": lambda content, ours: sealed(content, ours, "upstream-login/v1"),
+    "tampered with": lambda content, ours: f"{sealed(content, ours)[:-8]}AAAAAAAA",
+    "of another sign-in": lambda content, ours: sealed({**content, "state": "another"}, ours),
+    "with another verifier": lambda content, ours: sealed({**content, "verifier": "another" * 8}, ours),
+    "not sealed": lambda content, ours: "A" * 43,
+}
+
+
+@pytest.mark.parametrize("case", NOT_OURS)
+async def test_what_the_browser_carries_counts_only_as_we_sealed_it(newcomer: Visitor, case: str) -> None:
+    await newcomer.register()
+    answer = await answer_of(newcomer)
+    ours = build_peppers(newcomer.service.settings)
+    content = CarriedSeal(ours, "portal-login/v1").open(newcomer.browser.cookies[LOGIN])
+    assert content is not None
+
+    newcomer.browser.cookies[LOGIN] = NOT_OURS[case](dict(content), ours)
+    assert refused(await newcomer.browser.open(answer))
+    assert SESSION not in newcomer.browser.cookies
+
+
+async def test_what_the_browser_carries_is_what_a_sign_in_needs(newcomer: Visitor) -> None:
+    await newcomer.register()
+    answer = await answer_of(newcomer)
+    ours = build_peppers(newcomer.service.settings)
+    content = CarriedSeal(ours, "portal-login/v1").open(newcomer.browser.cookies[LOGIN])
+    assert content is not None
+
+    newcomer.browser.cookies[LOGIN] = sealed(dict(content), ours)
+    assert (await newcomer.browser.open(answer)).location == f"{newcomer.service.rest}/portal/keys"
+
+
+async def test_whoever_begins_to_sign_in_leaves_nothing_with_us(newcomer: Visitor, database: Database) -> None:
+    for _ in range(3):
+        assert LOGIN not in newcomer.browser.cookies
+        assert (await newcomer.browser.open("/portal/sign-in")).status == 303
+        assert newcomer.browser.cookies.pop(LOGIN)
+    assert await database.fetch("SELECT FROM sessions") == []
+
+
+async def test_to_ask_for_the_head_of_a_page_does_nothing(newcomer: Visitor) -> None:
+    await newcomer.register()
+    answer = await answer_of(newcomer)
+    carried = {"cookie": f"{LOGIN}={newcomer.browser.cookies[LOGIN]}"}
+    async with httpx2.AsyncClient(base_url=newcomer.service.rest, trust_env=False, headers=carried) as client:
+        for path in ("/portal/sign-in", answer.removeprefix(newcomer.service.rest)):
+            head = await client.head(path)
+            assert (head.status_code, head.headers.get_list("set-cookie")) == (200, [])
+    assert (await newcomer.browser.open(answer)).status == 303
+
+
+async def test_the_longest_path_to_go_on_with_fits_a_cookie(newcomer: Visitor) -> None:
+    for length, kept in ((2000, True), (2001, False)):
+        path = f"/portal/keys?q={'a' * (length - 15)}"
+        await newcomer.browser.open(f"/portal/sign-in?{urlencode({'next': path})}")
+        cookie = newcomer.browser.cookies[LOGIN]
+        assert len(f"{LOGIN}={cookie}") < 4096
+        content = CarriedSeal(build_peppers(newcomer.service.settings), "portal-login/v1").open(cookie)
+        assert content is not None
+        assert content["next"] == (path if kept else "/portal/")
+
+
+async def test_junk_from_an_address_does_not_keep_its_people_out_of_the_portal(newcomer: Visitor) -> None:
+    await newcomer.register()
+    async with httpx2.AsyncClient(base_url=newcomer.service.rest, trust_env=False) as client:
+        junk = {"grant_type": "refresh_token", "refresh_token": "junk", "client_id": "developer-portal"}
+        statuses = [(await client.post("/oauth/token", data=junk)).status_code for _ in range(61)]
+    assert statuses[-1] == 429
+
+    assert (await newcomer.sign_in("/portal/keys")).status == 200
 
 
 async def test_an_answer_in_another_browser_signs_nobody_in(newcomer: Visitor) -> None:

@@ -275,8 +275,8 @@ PROMPTS: list[Prompted] = [
 @pytest.mark.parametrize(("prompt", "client", "is_signed_in", "outcome"), PROMPTS)
 async def test_prompts(desk: Desk, prompt: str, client: RegisteredClient, is_signed_in: bool, outcome: str) -> None:
     browser = await desk.signed_in() if is_signed_in else desk.browser()
-    await desk.flow.code(client)
     redirect_uri = client.redirect_uris[0]
+    await desk.flow.code(client, redirect_uri=redirect_uri)
     page = await browser.open(authorize_path(client, prompt=prompt, redirect_uri=redirect_uri))
     if outcome == "page":
         assert page.status == 200

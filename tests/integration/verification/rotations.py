@@ -23,7 +23,8 @@ from tests.integration.metering.meter import meter
 from tests.integration.verification.platform import Replica
 
 PEEK = Question(fresh=True, explain=True)
-USE = Question(operation="search")
+USE = Question(operation="search", required_scopes=("read",))
+_NEEDED = "SELECT needed_scopes FROM api_keys WHERE id = $1"
 LIMIT, USED = 5, 3
 _MINUTE = timedelta(minutes=1)
 _MINUTES = Period(granularity=Granularity.MINUTE, start_time="", end_time="")
@@ -123,11 +124,12 @@ async def see(scene: Scene) -> Sight:
         "live keys": limits.live_keys,
         "counted calls": (await UsageReports(database).of_key(key_id, _MINUTES)).totals,
         "last use of the key": key.last_used_at,
+        "scopes needed": dict(await database.fetchrow(_NEEDED, key_id) or {}),
         "audit trail": [tuple(row) for row in await database.fetch(events, key_id)],
         "answer to the creation's request id": (replayed.key, replayed.secret.reveal()),
         "end of the current secret": (known.secret_expires_at, known.secret_retired_at),
         "ends of the secrets": [row["expires_at"] for row in secrets],
-        "retirement of the secrets": [row["retired_at"] for row in secrets],
+        "retirement of the secrets": [(row["retired_at"], row["retired_for"]) for row in secrets],
         "what the secrets open": [answer.verdict for answer in answers],
         "prefix": {key.key_prefix, known.key_prefix, *(each.key_prefix for each in listed if each.id == key_id)},
         "secret": secrets[-1]["digest"],

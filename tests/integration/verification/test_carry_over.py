@@ -70,11 +70,14 @@ MATRIX = {
     "live keys": Row(KEPT, "a rotation makes no key: it works at the maximum"),
     "counted calls": Row(KEPT, "billing is by key"),
     "last use of the key": Row(KEPT, "whichever secret is used, the key is", "last_used_at"),
+    "scopes needed": Row(KEPT, "calls needed them, whichever secret they came with", "needed_scopes"),
     "audit trail": Row(KEPT, "history is only added to"),
     "answer to the creation's request id": Row(KEPT, "a retry is told what the first try was, and makes no second key"),
     "end of the current secret": Row(KEPT, "it has none but the key's"),
     "ends of the secrets": Row(NARROWED, "grace counts from its own rotation and ends with the key", ".expires_at"),
-    "retirement of the secrets": Row(NARROWED, "users are told since when there is a better one", ".retired_at"),
+    "retirement of the secrets": Row(
+        NARROWED, "users are told since when there is a better one", ".retired_at .retired_for"
+    ),
     "what the secrets open": Row(NARROWED, "what has ended opens nothing"),
     "prefix": Row(RESET, "it tells which secret is in use", "key_prefix .key_prefix"),
     "secret": Row(RESET, "the point of it all", ".digest"),
@@ -92,7 +95,7 @@ def foretold(before: Sight, scene: Scene) -> Sight:
     return before | {
         "audit trail": before["audit trail"] + [("key.rotated", str(version)) for version in versions[1:]],
         "ends of the secrets": scene.ends(),
-        "retirement of the secrets": [*scene.moments, None],
+        "retirement of the secrets": [*((moment, scene.alice) for moment in scene.moments), (None, None)],
         "what the secrets open": [
             Verdict.VALID if text in scene.live() else Verdict.ROTATED_OUT for text in scene.texts
         ],
@@ -155,6 +158,7 @@ TAMPERING = {
     "place in lists": "UPDATE api_keys SET created_at = clock() WHERE id = $1",
     "rate override": "UPDATE api_keys SET rate_requests = NULL, rate_seconds = NULL",
     "last use of the key": "UPDATE api_keys SET last_used_at = NULL",
+    "scopes needed": "UPDATE api_keys SET needed_scopes = '{}'",
     "counted calls": "DELETE FROM usage_minutes",
     "quota": "DELETE FROM usage_months",
     "audit trail": "DELETE FROM audit_events",

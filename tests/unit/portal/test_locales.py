@@ -52,7 +52,7 @@ def test_a_translation_fills_the_same_places(message: object) -> None:
         assert "%" in translated[3]
 
 
-LONE = re.compile(r"https?://|\[::1]|[a-z]+_[a-z]+_|[a-z]:/|[#@]")
+LONE = re.compile(r"https?://|\[::1]|[a-z]_(?!\w)|[a-z]:/|[#@]")
 """What turns around, or has its signs on the wrong side, where it stands bare among words from right to left."""
 ISOLATED = re.compile("\u2066[^\u2066\u2069]*\u2069")
 

@@ -101,7 +101,7 @@ async def _close(connection: Connection, username: str) -> Closed:
     return Closed(sessions, await OperatorStore(connection).revoke_grants(username))
 
 
-async def _existing(connection: Connection | Database, username: str) -> User:
+async def _existing(connection: "Connection | Database", username: str) -> User:
     user = await UserStore(connection).find(username)
     if user is None:
         raise _absent(username)
