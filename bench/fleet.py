@@ -186,6 +186,7 @@ async def replicas(folder: Path, database_url: str, count: int, settings: Mappin
         "DEVELOPER_KEY_PEPPERS": f"1:{pepper}",
         "DEVELOPER_INTERNAL_TOKENS": f"bench:{hashlib.sha256(service_token.encode()).hexdigest()}",
         "DEVELOPER_MANAGEMENT_RATE": "1000000/1",
+        "DEVELOPER_PUBLIC_URL": "http://replicas.test",  # one name for all, which their tokens carry
     }
     first = folder / "replica-1"
     await _command("migrate", environment={**common, "DEVELOPER_DATA_DIR": str(first)})

@@ -44,7 +44,7 @@ async def _consent(guest: Guest, third_party: ThirdParty, url: str, allowed: lis
     """Follow an application's link, look at what it asks, and allow some of it; return what it was given."""
     await guest.page.goto(url)
     form = guest.form("/v1/auth/authorize")
-    await expect(guest.page.locator("h1 bdi")).to_contain_text("Player")
+    await expect(guest.page.locator("h1 bdi").first).to_contain_text("Player")
     assert await form.locator("[name=allowed]").count() == 2
     await guest.submit("/v1/auth/authorize", "allow", allowed=allowed)
     await expect(guest.page.locator("#done")).to_be_visible()

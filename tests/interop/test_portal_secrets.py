@@ -28,8 +28,10 @@ async def _back(guest: Guest) -> Page:
 
 
 async def _back_and_forward(guest: Guest) -> Page:
+    here = guest.page.url
     await guest.page.go_back(wait_until="commit")
-    await guest.page.go_forward(wait_until="commit")
+    await guest.page.evaluate("history.forward()")  # Playwright's own way fails at times while a page comes back
+    await guest.page.wait_for_url(here, wait_until="commit")
     return guest.page
 
 
