@@ -45,8 +45,7 @@ class SignInEndedError(Exception):
 class TokenIssuer(Protocol):
     """An authorization server at which the portal is a client (RFC 6749).
 
-    `peer` is the browser's address, written as gRPC writes peers, for an issuer that wants it. All methods raise
-    Unavailable in an outage.
+    All methods raise Unavailable in an outage.
     """
 
     issuer: str
@@ -57,13 +56,13 @@ class TokenIssuer(Protocol):
     async def endpoint(self) -> Endpoint:
         """Return where to sign in."""
 
-    async def exchange(self, code: str, verifier: str, redirect_uri: str, peer: str) -> Tokens:
+    async def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """Trade an authorization code. Raises SignInEndedError when it is not good."""
 
-    async def renew(self, refresh_token: str, peer: str) -> Tokens:
+    async def renew(self, refresh_token: str) -> Tokens:
         """Trade a refresh token. Raises SignInEndedError when it is not good any more."""
 
-    async def revoke(self, refresh_token: str, peer: str) -> None:
+    async def revoke(self, refresh_token: str) -> None:
         """End a refresh token and what was given with it."""
 
 
@@ -85,7 +84,7 @@ class LocalTokens:
         parameters = {"client_id": PORTAL_CLIENT, "scope": "read stream"}
         return Endpoint(url=f"{self.issuer}/v1/auth/authorize", parameters=parameters, names_issuer=True)
 
-    async def exchange(self, code: str, verifier: str, redirect_uri: str, peer: str) -> Tokens:
+    async def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """Trade an authorization code."""
         request = auth.ExchangeTokenRequest(
             code=code, redirect_uri=redirect_uri, client_id=PORTAL_CLIENT, code_verifier=verifier
@@ -94,14 +93,14 @@ class LocalTokens:
             answer = await self._caller.call(f"{_AUTH}/ExchangeToken", request, auth.ExchangeTokenResponse, token="")
         return _tokens(answer)
 
-    async def renew(self, refresh_token: str, peer: str) -> Tokens:
+    async def renew(self, refresh_token: str) -> Tokens:
         """Trade a refresh token."""
         request = auth.RefreshTokenRequest(refresh_token=refresh_token, client_id=PORTAL_CLIENT)
         with _refusals():
             answer = await self._caller.call(f"{_AUTH}/RefreshToken", request, auth.RefreshTokenResponse, token="")
         return _tokens(answer)
 
-    async def revoke(self, refresh_token: str, peer: str) -> None:
+    async def revoke(self, refresh_token: str) -> None:
         """End a refresh token."""
         request = auth.RevokeTokenRequest(token=refresh_token, client_id=PORTAL_CLIENT)
         with _refusals():

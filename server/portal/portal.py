@@ -138,7 +138,7 @@ class Portal:
 
     def _endpoint(self, page: Page, *, registered: bool) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
-            signed_in = await self.sessions.find(request.cookies.get(COOKIE), peer_of(request.client))
+            signed_in = await self.sessions.find(request.cookies.get(COOKIE))
             if signed_in is None:
                 return self._not_signed_in(request)
             visit = Visit(
@@ -180,7 +180,7 @@ class Portal:
     async def _failed(self, visit: Visit, failed: CallFailed) -> Response:
         """Turn an error that a page did not expect into a page."""
         if failed.kind is Kind.UNAUTHENTICATED:
-            await self.sessions.close(visit.signed_in.cookie, peer_of(visit.request.client))
+            await self.sessions.close(visit.signed_in.cookie)
             return self._not_signed_in(visit.request)
         if failed.kind is Kind.PERMISSION_DENIED and (failed.metadata or {}).get("reason") == "not_registered":
             return self.redirect_with_next(visit.request, REGISTER)

@@ -89,16 +89,16 @@ class RemoteTokens:
             parameters["prompt"] = "consent"  # without it there is no refresh token (OpenID Connect Core section 11)
         return Endpoint(url=metadata.authorization_endpoint, parameters=parameters, names_issuer=metadata.names_issuer)
 
-    async def exchange(self, code: str, verifier: str, redirect_uri: str, peer: str) -> Tokens:
+    async def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
         """Trade an authorization code."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         return await self._trade({**form, "code_verifier": verifier})
 
-    async def renew(self, refresh_token: str, peer: str) -> Tokens:
+    async def renew(self, refresh_token: str) -> Tokens:
         """Trade a refresh token."""
         return await self._trade({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
-    async def revoke(self, refresh_token: str, peer: str) -> None:
+    async def revoke(self, refresh_token: str) -> None:
         """End a refresh token, if the issuer can."""
         metadata = await self._discover()
         if metadata.revocation_endpoint:

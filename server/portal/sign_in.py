@@ -22,7 +22,6 @@ from server.portal.issuer import Endpoint, SignInEndedError, TokenIssuer
 from server.portal.portal import HOME, SIGN_IN, SIGN_OUT, Portal
 from server.portal.signed_in import COOKIE
 from server.sessions.service import Sessions
-from server.transcoding.headers import peer_of
 
 SIGNED_IN: Final = "/portal/signed-in"
 
@@ -79,13 +78,12 @@ class SignIn:
         if login is None or not await self._is_ours(request, login):
             return self._start_again(request)
         code = request.query_params.get("code", "")
-        peer = peer_of(request.client)
         try:
-            tokens = await self._issuer.exchange(code, login["verifier"], self._redirect_uri, peer)
+            tokens = await self._issuer.exchange(code, login["verifier"], self._redirect_uri)
             subject = (await self._verify(tokens.access_token)).subject
         except (SignInEndedError, Unauthenticated):
             return self._start_again(request)
-        await self._portal.sessions.close(request.cookies.get(COOKIE), peer)
+        await self._portal.sessions.close(request.cookies.get(COOKIE))
         cookie = await self._portal.sessions.open(subject, tokens)
         response = self._portal.site.redirect(request, login["next"])
         set_cookie(response, COOKIE, cookie)
@@ -97,7 +95,7 @@ class SignIn:
 
         The form goes on to the issuer as it is (307): it is one of our pages that sent it, for both.
         """
-        await self._portal.sessions.close(request.cookies.get(COOKIE), peer_of(request.client))
+        await self._portal.sessions.close(request.cookies.get(COOKIE))
         if self._issuer.sign_out_path:
             response = Response(status_code=307, headers={"location": self._issuer.sign_out_path})
         else:

@@ -52,18 +52,18 @@ class PortalSessions:
         """Begin a session and return what the browser is to hold."""
         return await self._sessions.open(_KIND, subject, await self._content(tokens, {}), LIFETIME)
 
-    async def find(self, cookie: str | None, peer: str) -> SignedIn | None:
+    async def find(self, cookie: str | None) -> SignedIn | None:
         """Return the session of a browser, None when there is none any more.
 
         Its access token is good for a minute, unless the issuer is away. Raises Unavailable when the token has ended
-        and the issuer is away. `peer` is the browser's address.
+        and the issuer is away.
         """
         session = await self._sessions.find(_KIND, cookie)
         if session is None or cookie is None:
             return None
         if self._left(session) < _RENEWED_BEFORE:
             # A browser that goes away must not stop what has begun: the refresh token would be spent and lost.
-            session = await asyncio.shield(asyncio.ensure_future(self._renewed(session, cookie, peer)))
+            session = await asyncio.shield(asyncio.ensure_future(self._renewed(session, cookie)))
         if session is None:
             return None
         access_token, name = session.content["access_token"], session.content["name"]
@@ -76,7 +76,7 @@ class PortalSessions:
             content = {**session.content, "name": name, "turn": await self._new_turn()}
             await self._sessions.replace(_KIND, cookie, content)
 
-    async def close(self, cookie: str | None, peer: str) -> None:
+    async def close(self, cookie: str | None) -> None:
         """End a session here and its tokens at the issuer; a session that is gone is no fault."""
         session = await self._sessions.find(_KIND, cookie)
         await self._sessions.close(_KIND, cookie)
@@ -85,14 +85,14 @@ class PortalSessions:
         await self._takes_turn(session)
         if session.content["refresh_token"]:
             try:
-                await self._issuer.revoke(session.content["refresh_token"], peer)
+                await self._issuer.revoke(session.content["refresh_token"])
             except (SignInEndedError, Unavailable):
                 return  # the tokens are forgotten here and end by themselves
 
-    async def _renewed(self, session: Session, cookie: str, peer: str) -> Session | None:
+    async def _renewed(self, session: Session, cookie: str) -> Session | None:
         """Renew the tokens if it is our turn; else use what there is while it is good, or wait for the others."""
         if await self._takes_turn(session):
-            return await self._renew(session, cookie, peer)
+            return await self._renew(session, cookie)
         if self._left(session) > 0:
             return session
         for _ in range(_WAITS):
@@ -103,10 +103,10 @@ class PortalSessions:
         await self._sessions.close(_KIND, cookie)  # whoever had the turn is gone, and the refresh token with it
         return None
 
-    async def _renew(self, session: Session, cookie: str, peer: str) -> Session | None:
+    async def _renew(self, session: Session, cookie: str) -> Session | None:
         """Trade the refresh token; when it is not good any more the session ends."""
         try:
-            tokens = await self._traded(session, peer)
+            tokens = await self._traded(session)
         except SignInEndedError:
             await self._sessions.close(_KIND, cookie)
             return None
@@ -118,10 +118,10 @@ class PortalSessions:
         await self._sessions.replace(_KIND, cookie, await self._content(tokens, session.content))
         return await self._sessions.find(_KIND, cookie)
 
-    async def _traded(self, session: Session, peer: str) -> Tokens:
+    async def _traded(self, session: Session) -> Tokens:
         refresh_token = session.content["refresh_token"]
         if refresh_token:
-            return await self._issuer.renew(refresh_token, peer)
+            return await self._issuer.renew(refresh_token)
         if self._left(session) <= 0:
             raise SignInEndedError
         raise Unavailable  # nothing to renew with: the token serves until its end

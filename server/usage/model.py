@@ -73,10 +73,6 @@ class Demand(NamedTuple):
     good_calls: int = 0
     limited_calls: int = 0
 
-    def and_that(self, other: "Demand") -> "Demand":
-        """Put two demands together."""
-        return Demand(*map(sum, zip(self, other, strict=True)))
-
     @property
     def wanted_units(self) -> float:
         """Units that would have been used without rates: refused calls count as much as good ones on the average."""

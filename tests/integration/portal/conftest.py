@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.integration.portal.visitor import Visitor, free_port, visiting
+from tests.integration.portal.visitor import Visitor, visiting
+from tests.loopback import free_port
 from tests.service import Service, serving
 
 

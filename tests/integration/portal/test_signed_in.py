@@ -13,8 +13,6 @@ from server.portal.signed_in import PortalSessions, SignedIn
 from server.postgres.pool import Database
 from server.sessions.service import Sessions
 
-PEER = "ipv4:203.0.113.9:4711"
-
 
 @dataclass
 class Issuer:
@@ -31,10 +29,10 @@ class Issuer:
     async def endpoint(self) -> Endpoint:
         return Endpoint(url=f"{self.issuer}/authorize", parameters={}, names_issuer=True)
 
-    async def exchange(self, code: str, verifier: str, redirect_uri: str, peer: str) -> Tokens:
+    async def exchange(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
         raise NotImplementedError
 
-    async def renew(self, refresh_token: str, peer: str) -> Tokens:
+    async def renew(self, refresh_token: str) -> Tokens:
         await asyncio.sleep(0)
         if self.is_away:
             raise Unavailable
@@ -45,7 +43,7 @@ class Issuer:
         self.given += 1
         return tokens(self.given)
 
-    async def revoke(self, refresh_token: str, peer: str) -> None:
+    async def revoke(self, refresh_token: str) -> None:
         if self.is_away:
             raise Unavailable
         self.revoked.append(refresh_token)
@@ -84,7 +82,7 @@ def portal(database: Database, issuer: Issuer, time: Time, peppers: Peppers) -> 
 
 
 async def found(portal: PortalSessions, cookie: str) -> SignedIn:
-    signed_in = await portal.find(cookie, PEER)
+    signed_in = await portal.find(cookie)
     assert signed_in is not None
     return signed_in
 
@@ -128,7 +126,7 @@ async def test_while_the_issuer_is_away_a_token_serves_until_its_end(
     assert (await found(portal, cookie)).access_token == "access-1"
     time.now += 11
     with pytest.raises(Unavailable):
-        await portal.find(cookie, PEER)
+        await portal.find(cookie)
 
     issuer.is_away = False
     assert (await found(portal, cookie)).access_token == "access-2"
@@ -142,9 +140,9 @@ async def test_when_tokens_are_renewed_no_more_the_session_ends(
 
     time.now += 541
 
-    assert await portal.find(cookie, PEER) is None
+    assert await portal.find(cookie) is None
     issuer.has_ended = False
-    assert await portal.find(cookie, PEER) is None
+    assert await portal.find(cookie) is None
 
 
 async def test_without_a_refresh_token_the_session_ends_with_its_token(portal: PortalSessions, time: Time) -> None:
@@ -153,7 +151,7 @@ async def test_without_a_refresh_token_the_session_ends_with_its_token(portal: P
     time.now += 599
     assert (await found(portal, cookie)).access_token == "access-1"
     time.now += 1
-    assert await portal.find(cookie, PEER) is None
+    assert await portal.find(cookie) is None
 
 
 async def test_a_browser_that_goes_away_does_not_stop_a_renewal(
@@ -161,7 +159,7 @@ async def test_a_browser_that_goes_away_does_not_stop_a_renewal(
 ) -> None:
     cookie = await portal.open("alice", tokens(1))
     time.now += 541
-    asking = asyncio.create_task(portal.find(cookie, PEER))
+    asking = asyncio.create_task(portal.find(cookie))
     while not issuer.renewals:
         await asyncio.sleep(0)
     asking.cancel()
@@ -179,7 +177,7 @@ async def test_a_noted_name_stays_and_undoes_no_renewal(portal: PortalSessions, 
     cookie = await portal.open("alice", tokens(1))
     time.now += 541
 
-    await asyncio.gather(portal.find(cookie, PEER), portal.note_name(cookie, "Alice"), portal.find(cookie, PEER))
+    await asyncio.gather(portal.find(cookie), portal.note_name(cookie, "Alice"), portal.find(cookie))
     await portal.note_name(cookie, "Alice")
 
     signed_in = await found(portal, cookie)
@@ -191,17 +189,17 @@ async def test_a_noted_name_stays_and_undoes_no_renewal(portal: PortalSessions, 
 async def test_closing_revokes_the_refresh_token(portal: PortalSessions, issuer: Issuer) -> None:
     cookie = await portal.open("alice", tokens(1))
 
-    await portal.close(cookie, PEER)
-    await portal.close(cookie, PEER)
+    await portal.close(cookie)
+    await portal.close(cookie)
 
     assert issuer.revoked == ["refresh-1"]
-    assert await portal.find(cookie, PEER) is None
+    assert await portal.find(cookie) is None
 
 
 async def test_an_issuer_that_is_away_does_not_keep_anyone_signed_in(portal: PortalSessions, issuer: Issuer) -> None:
     cookie = await portal.open("alice", tokens(1))
     issuer.is_away = True
 
-    await portal.close(cookie, PEER)
+    await portal.close(cookie)
 
-    assert await portal.find(cookie, PEER) is None
+    assert await portal.find(cookie) is None

@@ -1,6 +1,5 @@
 """A developer at the portal of a running service: signs in by a browser, and calls the API beside it."""
 
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,13 +15,6 @@ from tests.browser import Browser, Page
 from tests.service import Service
 
 PROFILE = {"displayName": "Alice's Apps", "contactEmail": "alice@example.com", "termsVersion": "1"}
-
-
-def free_port() -> int:
-    """Draw a port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import pytest
 from server.authorization import pages
 from server.authorization.sign_in import COOKIES, SignInThrottle, next_of
 from server.limits.service import LocalLimiter
+from server.users.store import UserStore
 from tests.browser import Page
 from tests.database import Clock
 from tests.integration.authorization.flow import CONFIDENTIAL, ISSUER, PUBLIC, REDIRECT_URI
@@ -54,7 +55,7 @@ async def test_an_unknown_name_a_wrong_password_and_a_disabled_user_get_the_same
     unknown = await sign_in(browser, "alice", "wrong password")
     await desk.users.create("alice", PASSWORD)
     wrong = await sign_in(browser, "alice", "wrong password")
-    await desk.users.disable("alice")
+    await UserStore(desk.flow.database).disable("alice")
     disabled = await sign_in(browser, "alice", PASSWORD)
     assert "The user name or the password is not right." in unknown.text
     assert whole_answer(unknown) == whole_answer(wrong) == whole_answer(disabled)
@@ -210,7 +211,7 @@ async def test_a_session_ends_without_use_and_after_twelve_hours(desk: Desk, clo
 
 async def test_a_disabled_user_is_out_at_once(desk: Desk) -> None:
     browser = await desk.signed_in()
-    await desk.users.disable("alice")
+    await UserStore(desk.flow.database).disable("alice")
     assert "/sign-in" in (await browser.open(authorize_path())).location
 
 

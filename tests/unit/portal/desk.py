@@ -43,10 +43,10 @@ class SomeoneSignedIn:
     def __init__(self, name: str = "Alice's Apps") -> None:
         self.signed_in: SignedIn | None = SignedIn(cookie="cookie", subject="alice", access_token="access", name=name)
 
-    async def find(self, cookie: str | None, peer: str) -> SignedIn | None:
+    async def find(self, cookie: str | None) -> SignedIn | None:
         return self.signed_in
 
-    async def close(self, cookie: str | None, peer: str) -> None:
+    async def close(self, cookie: str | None) -> None:
         self.signed_in = None
 
     async def note_name(self, cookie: str, name: str) -> None:

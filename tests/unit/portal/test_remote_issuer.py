@@ -24,7 +24,6 @@ METADATA = {
     "scopes_supported": ["openid", "read", "profile"],
 }
 GIVEN = {"access_token": "access", "token_type": "Bearer", "expires_in": 600, "refresh_token": "refresh"}
-PEER = "unix:"
 
 Respond = Callable[[httpx2.Request], httpx2.Response]
 
@@ -67,7 +66,7 @@ def _streamed(answer: httpx2.Response) -> httpx2.Response:
 
 
 async def exchange(tokens: RemoteTokens) -> Tokens:
-    return await tokens.exchange("code", "v" * 43, "https://portal.test/portal/signed-in", PEER)
+    return await tokens.exchange("code", "v" * 43, "https://portal.test/portal/signed-in")
 
 
 async def test_the_endpoint_comes_from_the_metadata() -> None:
@@ -146,7 +145,7 @@ async def test_a_refusal_ends_the_sign_in(status: int) -> None:
     issuer.answers["/tenant/token"] = lambda _: httpx2.Response(status, json={"error": "invalid_grant"})
 
     with pytest.raises(SignInEndedError):
-        await issuer.tokens().renew("refresh", PEER)
+        await issuer.tokens().renew("refresh")
 
 
 @pytest.mark.parametrize("status", [302, 429, 500, 503])
@@ -155,7 +154,7 @@ async def test_anything_else_is_an_outage(status: int) -> None:
     issuer.answers["/tenant/token"] = lambda _: httpx2.Response(status, headers={"location": "https://evil.test"})
 
     with pytest.raises(Unavailable):
-        await issuer.tokens().renew("refresh", PEER)
+        await issuer.tokens().renew("refresh")
 
 
 @pytest.mark.parametrize(
@@ -190,11 +189,11 @@ async def test_an_endless_answer_is_cut_off() -> None:
 
 async def test_a_refresh_token_is_revoked_where_that_is_possible() -> None:
     issuer = Issuer()
-    await issuer.tokens().revoke("refresh", PEER)
+    await issuer.tokens().revoke("refresh")
     assert issuer.sent()["token"] == "refresh"
 
     silent = Issuer(revocation_endpoint=None)
-    await silent.tokens().revoke("refresh", PEER)
+    await silent.tokens().revoke("refresh")
     assert [request.method for request in silent.requests] == ["GET"]
 
 

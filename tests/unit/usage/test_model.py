@@ -51,10 +51,6 @@ def test_refused_calls_would_have_cost_what_good_ones_did(demand: Demand, wanted
     assert demand.wanted_units == wanted
 
 
-def test_demands_add_up() -> None:
-    assert Demand(1, 2, 3, 4).and_that(Demand(10, 20, 30, 40)) == Demand(11, 22, 33, 44)
-
-
 def test_refusals_are_told_by_point_and_limit() -> None:
     earlier = NOW - timedelta(hours=1)
     points = [RefusedPoint(NOW, 9, 2, 0, 3), RefusedPoint(earlier, 5, 0, 4, 0)]
