@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 GEN = ROOT / "gen"
 IMAGE = "sdk.binpb"
-OPENAPI = "openapi/openapi.json"
+openapi = "openapi/openapi.json"
 PUBLIC_SERVICES = (
     "sdk.developer.v1.DeveloperService",
     "sdk.portal.v1.KeySecretService",
@@ -85,14 +85,14 @@ def build(out: Path) -> None:
         protoc(
             out, descriptors, f"--descriptor_set_out={IMAGE}", "--include_imports", "--include_source_info", *sources
         )
-    (out / OPENAPI).parent.mkdir()
-    (out / OPENAPI).write_text(describe((out / IMAGE).read_bytes()), encoding="utf-8")
+    (out / openapi).parent.mkdir()
+    (out / openapi).write_text(describe((out / IMAGE).read_bytes()), encoding="utf-8")
 
 
 def describe(image: bytes) -> str:
     """Write the OpenAPI document of the public services; the server fills in its own address."""
     sys.path.insert(0, str(ROOT))
-    openapi = import_module("server.transcoding.openapi")
+    openapi = import_module("server.transcoding.openapi.document")
     files = descriptor_pb2.FileDescriptorSet.FromString(image)
     info = openapi.Info(
         title="Developer platform",

@@ -13,7 +13,7 @@ import orjson
 from sdk.billing.v1.billing_service_pb2 import Statement, StatementLine
 from sdk.usage.v1.usage_pb2 import Medium
 
-from server.transcoding.codec import Codecs
+from server.transcoding.codec.message import Codecs
 
 HEADINGS: Final = (
     "event_id",

@@ -16,7 +16,7 @@ import orjson
 from google.protobuf.descriptor import ServiceDescriptor
 
 from server.transcoding.binding import Binding, Request
-from server.transcoding.codec import Codecs, FieldCodec
+from server.transcoding.codec.message import Codecs, FieldCodec
 from server.transcoding.disconnect import Disconnect
 from server.transcoding.dispatch import Dispatcher, Outcome
 from server.transcoding.errors import INTERNAL_SENTENCE, ErrorReplies, Reply

@@ -10,8 +10,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from server.transcoding import mask
-from server.transcoding.codec import Codecs, FieldCodec, MessageCodec
-from server.transcoding.document import parse_document
+from server.transcoding.codec.document import parse_document
+from server.transcoding.codec.message import Codecs, FieldCodec, MessageCodec
 from server.transcoding.parameters import Parameter, parameter, query_pairs, query_text
 from server.transcoding.router import Route
 from server.transcoding.template import unescape

@@ -5,8 +5,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
-from server.transcoding.codec import MessageCodec
-from server.transcoding.wellknown import FIELD_MASK
+from server.transcoding.codec.message import MessageCodec
+from server.transcoding.codec.wellknown import FIELD_MASK
 
 
 def mask_field(message: Descriptor) -> str | None:

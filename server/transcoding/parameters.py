@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from server.transcoding.document import MAX_DEPTH
-from server.transcoding.scalars import scalar_of
+from server.transcoding.codec.document import MAX_DEPTH
+from server.transcoding.codec.scalars import scalar_of
+from server.transcoding.codec.wellknown import well_known
 from server.transcoding.template import unescape
 from server.transcoding.violation import Refused
-from server.transcoding.wellknown import well_known
 
 
 class Parameter(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import json_format
 
 from server.transcoding.binding import Binding, Request
-from server.transcoding.codec import Codecs
+from server.transcoding.codec.message import Codecs
 from server.transcoding.router import Match, Router, routes_of
 from server.transcoding.violation import InvalidRequest
 from tests.unit.transcoding.kitchen import SERVICE

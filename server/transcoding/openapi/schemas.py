@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from server.transcoding.rules import Rules, Schema, allowed_values, item_rules, keywords
+from server.transcoding.openapi.rules import Rules, Schema, allowed_values, item_rules, keywords
 
 _INT32: Schema = {"type": "integer", "format": "int32"}
 _UINT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}

@@ -9,8 +9,8 @@ from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.transcoding.codec import Codecs
-from server.transcoding.document import parse_document
+from server.transcoding.codec.document import parse_document
+from server.transcoding.codec.message import Codecs
 from server.transcoding.violation import MAX_VIOLATIONS, Faults, Refused
 from tests.unit.transcoding.kitchen import POOL, compile_proto, descriptor, message, pool_of
 from tests.unit.transcoding.messages import sinks

@@ -1,6 +1,6 @@
 """The well-known types whose JSON form is not that of their fields: times, masks, structs and wrappers.
 
-`google.protobuf.Any` needs the codecs of other messages and lives in `codec`.
+`google.protobuf.Any` needs the codecs of other messages and lives in `any`.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor
 
-from server.transcoding.document import Number, note_doubled
-from server.transcoding.scalars import DOUBLE, STRING, Scalar, scalar_of
+from server.transcoding.codec.document import Number, note_doubled
+from server.transcoding.codec.scalars import DOUBLE, STRING, Scalar, scalar_of
 from server.transcoding.violation import Faults, Refused
 
 FIELD_MASK = "google.protobuf.FieldMask"

@@ -15,7 +15,7 @@ from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from server.transcoding.document import MAX_DIGITS, Number
+from server.transcoding.codec.document import MAX_DIGITS, Number
 from server.transcoding.violation import Refused
 
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)")

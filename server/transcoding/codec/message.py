@@ -11,12 +11,12 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from server.transcoding import shapes
-from server.transcoding.document import note_doubled
-from server.transcoding.shapes import Shape
+from server.transcoding.codec import shapes
+from server.transcoding.codec.any import ANY, any_form, is_special
+from server.transcoding.codec.document import note_doubled
+from server.transcoding.codec.shapes import Shape
+from server.transcoding.codec.wellknown import Form, well_known
 from server.transcoding.violation import Faults, Refused
-from server.transcoding.wellknown import Form, well_known
-from server.transcoding.wellknown_any import ANY, any_form, is_special
 
 _TAKES_NULL = frozenset({"google.protobuf.Value", "google.protobuf.NullValue"})
 

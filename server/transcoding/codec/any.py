@@ -12,9 +12,9 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
-from server.transcoding.document import note_doubled
+from server.transcoding.codec.document import note_doubled
+from server.transcoding.codec.wellknown import Form, well_known
 from server.transcoding.violation import Faults, Refused
-from server.transcoding.wellknown import Form, well_known
 
 ANY = "google.protobuf.Any"
 

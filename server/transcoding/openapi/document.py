@@ -12,12 +12,12 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescr
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from server.transcoding.comments import comments_of
+from server.transcoding.codec.wellknown import well_known
+from server.transcoding.openapi.comments import comments_of
+from server.transcoding.openapi.rules import Rules, Schema
+from server.transcoding.openapi.schemas import Schemas
 from server.transcoding.router import Route, find_field, routes_of
-from server.transcoding.rules import Rules, Schema
-from server.transcoding.schemas import Schemas
 from server.transcoding.template import REST, STAR
-from server.transcoding.wellknown import well_known
 
 _JSON = "application/json"
 _BEARER = "bearer"

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from server.transcoding.document import Doubled
-from server.transcoding.scalars import scalar_of
+from server.transcoding.codec.document import Doubled
+from server.transcoding.codec.scalars import scalar_of
+from server.transcoding.codec.wellknown import Form
 from server.transcoding.violation import Faults, Refused
-from server.transcoding.wellknown import Form
 
 _Write = Callable[[Any], Any]
 _Put = Callable[[Any, Any, object, Faults], None]

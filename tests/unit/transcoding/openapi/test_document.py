@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from server.transcoding.openapi import Header, Info, document
+from server.transcoding.openapi.document import Header, Info, document
 from tests.unit.transcoding.kitchen import FILES, compile_proto
 
 INFO = Info(title="Kitchen", version="1", description="d", server="http://127.0.0.1", bearer="An access token.")
