@@ -32,6 +32,17 @@ class InvalidRequest(Exception):
         self.violations = tuple(Violation(field, description) for field, description in violations)
 
 
+class Refusal(Exception):
+    """The request is refused as a whole and for no field: `status`, the transcoder's own `code`, a sentence, headers."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = tuple(headers)
+
+
 class Faults(list[Violation]):
     """Violations collected while a document is read, at most `MAX_VIOLATIONS`. Paths grow from the inside outwards."""
 

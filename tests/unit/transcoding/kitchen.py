@@ -16,6 +16,7 @@ _PROTO = """
 syntax = "proto3";
 package kitchen.v1;
 import "google/api/annotations.proto";
+import "google/api/httpbody.proto";
 import "google/protobuf/any.proto";
 import "google/protobuf/duration.proto";
 import "google/protobuf/empty.proto";
@@ -121,6 +122,7 @@ message SearchRequest {
   google.protobuf.StringValue note = 11;
   oneof which { string one = 12; string two = 13; }
 }
+message UploadRequest { string name = 1; google.api.HttpBody file = 2; string note = 3; }
 message SearchResponse { repeated Book books = 1; string next_page_token = 2; }
 
 service Kitchen {
@@ -148,6 +150,22 @@ service Kitchen {
     option (google.api.http) = {get: "/v1/books:titles" response_body: "books"};
   }
   rpc Watch(SearchRequest) returns (stream Book) { option (google.api.http) = {get: "/v1/books:watch"}; }
+  rpc Import(stream Book) returns (SearchResponse) {
+    option (google.api.http) = {post: "/v1/books:import" body: "*"};
+  }
+  rpc Chat(stream Book) returns (stream Book) { option (google.api.http) = {post: "/v1/books:chat" body: "*"}; }
+  rpc Download(GetBookRequest) returns (google.api.HttpBody) {
+    option (google.api.http) = {get: "/v1/books/{name}:download"};
+  }
+  rpc DownloadAll(SearchRequest) returns (stream google.api.HttpBody) {
+    option (google.api.http) = {get: "/v1/books:download"};
+  }
+  rpc Upload(UploadRequest) returns (Book) {
+    option (google.api.http) = {post: "/v1/books/{name}:upload" body: "file"};
+  }
+  rpc Reflect(google.api.HttpBody) returns (google.api.HttpBody) {
+    option (google.api.http) = {post: "/v1/reflect" body: "*"};
+  }
 }
 """
 

@@ -1,0 +1,54 @@
+"""What the transcoder asks of whatever runs its RPCs: handlers in this process, or a server behind a channel.
+
+`dispatch.Dispatcher` is the one, `channel.ChannelCaller` the other. Both take requests that have not been read yet and
+read them, so a request that does not fit its message is theirs to answer with INVALID_ARGUMENT.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple, Protocol
+
+import grpc
+
+from server.transcoding.binding import Request
+from server.transcoding.headers import Metadata
+from server.transcoding.router import Route
+
+Deliver = Callable[[Any, Metadata], Awaitable[None]]
+"""Takes one response message of a stream, with the initial metadata of the call; returns when the next may come."""
+
+
+class Terms(NamedTuple):
+    """On what terms a call is made. `timeout` is in seconds from now; `peer` is the client as gRPC writes peers."""
+
+    metadata: Metadata
+    peer: str
+    timeout: float
+
+
+class Outcome(NamedTuple):
+    """How a call ended. `response` is the message when `code` is OK, `details` is serialized when it is not.
+
+    The outcome of a stream has no `response`: its messages were delivered before.
+    """
+
+    code: grpc.StatusCode
+    message: str
+    details: bytes | None
+    initial_metadata: Metadata
+    response: Any
+
+
+class Caller(Protocol):
+    """Runs RPCs. Cancelling a method cancels the RPC. Nothing but cancellation and `Refusal` is raised."""
+
+    async def call(self, request: Request, terms: Terms) -> Outcome:
+        """Run a unary RPC to its end."""
+
+    async def stream(
+        self, route: Route, requests: Request | AsyncIterator[Request], terms: Terms, deliver: Deliver
+    ) -> Outcome:
+        """Run an RPC that streams in either direction to its end, delivering its responses as they come.
+
+        `requests` is the one request of an RPC without a client stream. With one it yields them as they arrive, and
+        may raise `InvalidRequest` or `Refusal` where the next one should have been.
+        """
