@@ -53,6 +53,7 @@ from server.rpc.server import Handlers, service_handlers
 from server.rpc.status import DOMAIN
 from server.secret import Secret
 from server.transcoding.app import Options, Transcoder
+from server.transcoding.dispatch import Dispatcher
 from server.usage.attention import KeyAttention
 from server.usage.rpc import UsageService
 from server.usage.service import LimitService
@@ -203,13 +204,17 @@ def build_transcoder(settings: Settings, handlers: Handlers, chain: Chain) -> Tr
             "METHOD_NOT_ALLOWED": "ERROR_CODE_METHOD_NOT_ALLOWED",
             "PAYLOAD_TOO_LARGE": "ERROR_CODE_PAYLOAD_TOO_LARGE",
             "UNSUPPORTED_MEDIA_TYPE": "ERROR_CODE_UNSUPPORTED_MEDIA_TYPE",
+            "NOT_ACCEPTABLE": "ERROR_CODE_NOT_ACCEPTABLE",
+            "HTTP_VERSION_NOT_SUPPORTED": "ERROR_CODE_HTTP_VERSION_NOT_SUPPORTED",
             "INVALID_ARGUMENT": Kind.INVALID_REQUEST.value,
             "INTERNAL": Kind.INTERNAL.value,
             "UNIMPLEMENTED": Kind.UNIMPLEMENTED.value,
         },
+        hidden_details=frozenset({"google.rpc.DebugInfo", "google.rpc.RequestInfo"}),  # x-request-id says the latter
+        single_headers=("x-api-key", "idempotency-key"),  # of the Authorization header the chain says it, as over gRPC
         bad_request=lambda violations: InvalidRequest([Violation(*violation) for violation in violations]),
     )
-    return Transcoder(public_services(settings), [*handlers.values()], [chain], options)
+    return Transcoder(public_services(settings), Dispatcher([*handlers.values()], [chain], options), options)
 
 
 def openapi_document(settings: Settings, public_url: str) -> bytes:

@@ -1,7 +1,8 @@
-"""The transcoder as an ASGI 3 application: one HTTP request in, one RPC called in process, one JSON response out.
+"""The transcoder as an ASGI 3 application: one HTTP request in, one RPC called, its response out as JSON.
 
 What is refused before any handler or interceptor runs: an unknown path (404), a wrong method (405), headers that cannot
-be metadata (400), a body that is too large (413) or not JSON (415). Everything else is the RPC's to say.
+be metadata (400) and a form of answer that there is not (406). A body that is too large (413) or of an unknown kind
+(415) is refused when the handler reads it, behind interceptors. Everything else is the RPC's to say.
 """
 
 import asyncio
@@ -11,19 +12,24 @@ from typing import Any
 from urllib.parse import quote
 
 import grpc
-import grpc.aio
 import orjson
 from google.protobuf.descriptor import ServiceDescriptor
 
-from server.transcoding.binding import Binding, Request
-from server.transcoding.codec.message import Codecs, FieldCodec
+from server.transcoding.binding import Request
+from server.transcoding.body import Gone
+from server.transcoding.calls import Caller, Outcome
+from server.transcoding.codec.message import Codecs
 from server.transcoding.disconnect import Disconnect
-from server.transcoding.dispatch import Dispatcher, Outcome
+from server.transcoding.endpoint import Endpoint
 from server.transcoding.errors import INTERNAL_SENTENCE, ErrorReplies, Reply
-from server.transcoding.headers import HeaderRules, is_json, peer_of
+from server.transcoding.exchange import Exchange
+from server.transcoding.headers import HeaderRules
+from server.transcoding.media import Form, accepts_gzip
 from server.transcoding.options import Options
-from server.transcoding.router import Match, Miss, Route, Router, routes_of
-from server.transcoding.violation import InvalidRequest
+from server.transcoding.router import Match, Miss, Router, routes_of
+from server.transcoding.sending import compressed, send_reply, varying
+from server.transcoding.streaming import Inbox, RequestLines, SoleAnswer, StreamWriter
+from server.transcoding.violation import InvalidRequest, Refusal
 
 __all__ = ["Options", "Transcoder"]
 
@@ -33,57 +39,24 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
-_ACCEPT_POST = (b"accept-post", b"application/json")
-
-
-class _Endpoint:
-    """A route, ready: how its requests are bound and its responses written."""
-
-    __slots__ = ("binding", "response_field", "write_message")
-
-    def __init__(self, route: Route, codecs: Codecs) -> None:
-        self.binding = Binding(route, codecs)
-        self.response_field: FieldCodec | None = codecs.of(route.rpc.output_type).fields.get(route.response_body)
-        self.write_message = codecs.form(route.rpc.output_type).write
-
-    def write(self, message: Any) -> bytes:
-        """Return a response message as JSON."""
-        field = self.response_field
-        return orjson.dumps(self.write_message(message) if field is None else field.value(message))
-
-
-class _Gone(Exception):
-    pass
-
-
-class _Refusal(Exception):
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 class Transcoder:
-    """Serves the `google.api.http` routes of `services` with the given gRPC handlers behind the given interceptors.
+    """Serves the `google.api.http` routes of `services`, whose RPCs `caller` runs: handlers, or a server elsewhere.
 
-    Interceptors are listed outermost first, as for `grpc.aio.server`. Raises `InvalidRoute` for a rule it cannot serve.
-    Only `http` scopes are answered; whoever mounts it keeps lifespan and websockets.
+    Raises `InvalidRoute` for a rule it cannot serve. Only `http` scopes are answered; whoever mounts it keeps lifespan
+    and websockets.
     """
 
-    def __init__(
-        self,
-        services: Sequence[ServiceDescriptor],
-        handlers: Sequence[grpc.GenericRpcHandler],
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
-        options: Options | None = None,
-    ) -> None:
+    def __init__(self, services: Sequence[ServiceDescriptor], caller: Caller, options: Options | None = None) -> None:
         self._options = options or Options()
-        self._dispatcher = Dispatcher(handlers, interceptors, self._options)
+        self._caller = caller
         self._headers = HeaderRules(self._options)
-        self._errors = ErrorReplies(self._options)
+        self._errors = ErrorReplies(self._options, services[0].file.pool if services else None)
         self.routes = tuple(route for service in services for route in routes_of(service))
         self._router = Router(self.routes)
         codecs = Codecs()
-        self._endpoints = {route: _Endpoint(route, codecs) for route in self.routes}
+        self._endpoints = {route: Endpoint(route, codecs, self._options) for route in self.routes}
 
     def owns(self, path: str) -> bool:
         """Tell whether a raw path has a route, by whatever method."""
@@ -94,44 +67,27 @@ class Transcoder:
         """Answer one HTTP request. A client that went away gets nothing."""
         if scope["type"] != "http":
             raise ValueError(f"cannot answer a scope of type {scope['type']!r}")
+        method = scope["method"]
+        form = Form.JSON
         try:
-            reply = await self._answer(scope, receive)
-        except _Gone:
+            match = self._router.match(method, _raw_path(scope))
+            if isinstance(match, Miss):
+                reply: Reply | None = self._miss(method, match)
+            else:
+                exchange = Exchange(scope, self._endpoints[match.route], match.captures, self._headers, self._options)
+                form = exchange.form
+                reply = await self._answer(exchange, scope, receive, send)
+        except Gone:
             return
-        except _Refusal as refusal:
-            reply = refusal.reply
+        except Refusal as refusal:
+            reply = self._errors.refused(refusal, protobuf=form is Form.PROTOBUF)
         except InvalidRequest as invalid:
-            reply = self._errors.invalid(invalid.violations)
+            reply = self._errors.invalid(invalid.violations, protobuf=form is Form.PROTOBUF)
         except Exception:
             _LOG.exception("the transcoder failed")
             reply = self._errors.own(500, "INTERNAL", INTERNAL_SENTENCE)
-        await _send(send, reply, without_body=scope["method"] == "HEAD")
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        method = scope["method"]
-        match = self._router.match("GET" if method == "HEAD" else method, _raw_path(scope))
-        if isinstance(match, Miss):
-            return self._miss(method, match)
-        headers = self._headers.read(scope["headers"])
-        body = await self._body(receive, headers.length)
-        if body and (not is_json(headers.content_type) or headers.content_encoding not in {b"", b"identity"}):
-            raise _Refusal(
-                self._errors.own(
-                    415, "UNSUPPORTED_MEDIA_TYPE", "The body must be JSON in UTF-8, not compressed.", [_ACCEPT_POST]
-                )
-            )
-        endpoint = self._endpoints[match.route]
-        request = Request(endpoint.binding, match.captures, scope["query_string"].decode("latin-1"), body)
-        watch = Disconnect(receive)
-        try:
-            outcome = await self._dispatcher.call(request, headers.metadata, peer_of(scope.get("client")))
-        except asyncio.CancelledError:
-            if not watch.gone:
-                raise
-            raise _Gone from None
-        finally:
-            watch.stop()
-        return self._reply(endpoint, request, outcome)
+        if reply is not None:
+            await send_reply(send, reply, without_body=method == "HEAD")
 
     def _miss(self, method: str, miss: Miss) -> Reply:
         if not miss.allowed:
@@ -141,41 +97,95 @@ class Transcoder:
             return Reply(204, [allow], b"")
         return self._errors.own(405, "METHOD_NOT_ALLOWED", "The path does not have this method.", [allow])
 
-    def _reply(self, endpoint: _Endpoint, request: Request, outcome: Outcome) -> Reply:
-        headers = self._headers.write(outcome.initial_metadata)
+    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+        """Return the response, None for one that was sent as it came."""
+        if not exchange.endpoint.streams:
+            return await self._unary(exchange, receive)
+        if not exchange.endpoint.route.rpc.server_streaming:
+            return await self._collected(exchange, receive)
+        if scope.get("http_version") == "1.0":
+            raise Refusal(505, "HTTP_VERSION_NOT_SUPPORTED", "This method streams its answer, which takes HTTP/1.1.")
+        return await self._streamed(exchange, receive, send)
+
+    async def _unary(self, exchange: Exchange, receive: Receive) -> Reply:
+        request = await exchange.read(receive)
+        outcome = await _watched(self._caller.call(request, exchange.terms), Disconnect(receive))
         if outcome.code is grpc.StatusCode.OK:
-            return Reply(200, headers, endpoint.write(outcome.response))
-        return self._errors.of_rpc(outcome.code, outcome.message, outcome.details, request.spelled, headers)
+            return self._success(exchange, outcome)
+        return self._failure(exchange, outcome, request)
 
-    async def _body(self, receive: Receive, length: int | None) -> bytes:
-        limit = self._options.max_body
-        if length is not None and length > limit:
-            raise self._too_large()
-        event = await receive()
-        chunks, size = [], 0
-        while event["type"] == "http.request":
-            chunks.append(event.get("body", b""))
-            size += len(chunks[-1])
-            if size > limit:
-                raise self._too_large()
-            if not event.get("more_body", False):
-                return b"".join(chunks)
-            event = await receive()
-        raise _Gone
+    async def _collected(self, exchange: Exchange, receive: Receive) -> Reply:
+        """Answer an RPC whose client streams and whose server does not."""
+        sole = SoleAnswer()
+        outcome, failure = await self._run(exchange, receive, sole)
+        return failure or self._success(exchange, outcome._replace(response=sole.message))
 
-    def _too_large(self) -> _Refusal:
-        sentence = f"The body must be at most {self._options.max_body} bytes."
-        return _Refusal(self._errors.own(413, "PAYLOAD_TOO_LARGE", sentence))
+    async def _streamed(self, exchange: Exchange, receive: Receive, send: Send) -> Reply | None:
+        writer = StreamWriter(exchange.endpoint, exchange.form, self._headers, send)
+        outcome, failure = await self._run(exchange, receive, writer)
+        if failure is None:
+            await writer.end(outcome.initial_metadata)
+        elif writer.begun:
+            await writer.fail(orjson.loads(failure.body))
+        else:
+            return failure
+        return None
+
+    async def _run(
+        self, exchange: Exchange, receive: Receive, answers: StreamWriter | SoleAnswer
+    ) -> tuple[Outcome, Reply | None]:
+        """Run a stream to its end; return how it ended and, when it failed, how to say so."""
+        watch: Disconnect | Inbox
+        requests: Request | RequestLines
+        route = exchange.endpoint.route
+        if route.rpc.client_streaming:
+            exchange.let_body_last()
+            watch = Inbox(receive)
+            requests = exchange.read_lines(watch.receive)
+        else:
+            requests = await exchange.read(receive)
+            watch = Disconnect(receive)
+        try:
+            work = self._caller.stream(route, requests, exchange.terms, answers.deliver)
+            outcome = await _watched(work, watch)
+        except Refusal as refusal:
+            return _REFUSED, self._errors.refused(refusal)
+        is_good = outcome.code is grpc.StatusCode.OK
+        return outcome, None if is_good else self._failure(exchange, outcome, requests)
+
+    def _success(self, exchange: Exchange, outcome: Outcome) -> Reply:
+        written = exchange.endpoint.write(outcome.response, exchange.form)
+        headers = self._headers.write(outcome.initial_metadata)
+        reply = Reply(200, headers, written.body, written.content_type)
+        if not 0 < self._options.min_gzip <= len(written.body):
+            return reply
+        return compressed(reply) if accepts_gzip(exchange.headers.accept_encoding) else varying(reply)
+
+    def _failure(self, exchange: Exchange, outcome: Outcome, request: Request | RequestLines) -> Reply:
+        headers = self._headers.write(outcome.initial_metadata)
+        code, message, details = outcome.code, outcome.message, outcome.details
+        protobuf = exchange.form is Form.PROTOBUF
+        if request.refused is not None:
+            reply = self._errors.refused(request.refused, protobuf=protobuf)
+            return reply._replace(headers=[*headers, *reply.headers])
+        return self._errors.of_rpc(code, message, details, request.spelled, headers, protobuf=protobuf)
+
+
+_REFUSED = Outcome(grpc.StatusCode.INVALID_ARGUMENT, "", None, (), None)
+
+
+async def _watched(work: Awaitable[Outcome], watch: Disconnect | Inbox) -> Outcome:
+    """Await an RPC whose client is watched. Raises `Gone` when it went away and the RPC was cancelled for that."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not watch.gone:
+            raise
+        raise Gone from None
+    finally:
+        watch.stop()
 
 
 def _raw_path(scope: Scope) -> str:
     raw = scope.get("raw_path")
     return raw.decode("latin-1") if raw else quote(scope["path"], safe="/:@!$&'()*+,;=~-._")
-
-
-async def _send(send: Send, reply: Reply, *, without_body: bool) -> None:
-    headers = list(reply.headers)
-    if reply.status != 204:
-        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(reply.body)).encode("ascii"))]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if without_body else reply.body})

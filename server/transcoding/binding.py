@@ -1,69 +1,123 @@
 """Path, query and body into one request message, and the client's own spelling of its fields.
 
-A value comes from one place: a second one must be equal. Nothing that the client sent is ignored.
+A value comes from one place: a second one must be equal. Nothing that the client sent is ignored. Empty text is no
+value, and neither is a zero in a body where the type does not tell it from an absent field.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Set
 from typing import Any
 
-from google.protobuf.message import Message
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
 
-from server.transcoding import mask
 from server.transcoding.codec.document import parse_document
-from server.transcoding.codec.message import Codecs, FieldCodec, MessageCodec
-from server.transcoding.parameters import Parameter, parameter, query_pairs, query_text
+from server.transcoding.codec.message import Codecs
+from server.transcoding.codec.required import has_required, missing_fields
+from server.transcoding.mask import find_mask
+from server.transcoding.media import JSON, Content, Kind
+from server.transcoding.parameters import Parameter, UnknownField, parameter, query_pairs, query_text
 from server.transcoding.router import Route
+from server.transcoding.spelling import names, prefixes, spell
 from server.transcoding.template import unescape
-from server.transcoding.violation import BODY, Faults, InvalidRequest, Refused, join
+from server.transcoding.violation import BODY, Faults, InvalidRequest, Refusal, Refused
 
+_RAW = "google.api.HttpBody"
 _CACHED_PARAMETERS = 256
-_STEP = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)((?:\[(?:"(?:[^"\\]|\\.)*"|[^\]"]*)\])*)(?:\.|$)')
+_NOTHING: Set[str] = frozenset()
 
 
 class Binding:
-    """How the requests of one route become messages; compiled at start."""
+    """How the requests of one route become messages; compiled at start.
 
-    def __init__(self, route: Route, codecs: Codecs) -> None:
+    With `ignores_unknown_query` a query parameter that names no field is as if it had not been sent.
+    """
+
+    def __init__(self, route: Route, codecs: Codecs, *, ignores_unknown_query: bool = False) -> None:
         self.route = route
         self.codec = codecs.of(route.rpc.input_type)
-        self._field = self.codec.fields[route.body] if route.body not in {"", "*"} else None
+        self._read_whole = codecs.form(route.rpc.input_type).read
+        self._field = self.codec.fields.get(route.body)
+        self._target = _target(route)
+        self.is_raw = self._target is not None and self._target.full_name == _RAW
+        """Whether the body is bytes of any type."""
         self._variables = [
             (parameter(route.rpc.input_type, variable.field), variable.multiple)
             for variable in route.template.variables
         ]
         self._parameters: dict[str, Parameter] = {}
-        self._mask = mask.mask_field(route.rpc.input_type) if route.verb == "PATCH" and route.body else None
+        self._ignores_unknown_query = ignores_unknown_query
+        self._mask = find_mask(route, codecs)
+        self._has_required = has_required(route.rpc.input_type)
+
+    def takes(self, kind: Kind) -> bool:
+        """Tell whether a body of this kind can be read. Without a body in the rule all can: they must be empty."""
+        if self.is_raw or not self.route.body or kind is Kind.JSON:
+            return True
+        if kind is Kind.LINES:
+            return bool(self.route.rpc.client_streaming)
+        return kind is Kind.PROTOBUF and self._target is not None
 
     def bind(self, request: "Request") -> Message:
         """Build the message of a request. Raises `InvalidRequest` with every fault that can be known."""
         faults = Faults()
         message = self.codec.message_class()
         self._read_body(message, request, faults)
-        if request.query:
-            self._read_query(message, request, faults)
+        given = self._read_query(message, request, faults) if request.query else _NOTHING
         for (variable, multiple), raw in zip(self._variables, request.captures, strict=True):
             try:
-                _read_variable(variable, message, unescape(raw, keep_slashes=multiple))
+                _read_variable(variable, message, unescape(raw, keep_slashes=multiple), given)
             except Refused as refusal:
                 faults.add(request.spelled(variable.field), str(refusal))
+        if self._mask is not None:
+            for fault in self._mask.complete(message, request.document):
+                faults.add(request.spelled(self._mask.name), fault)
+        if self._has_required and not faults:  # else what is missing may be what is at fault
+            for path in missing_fields(message):
+                faults.add(request.spelled(path), "is required")
         if faults:
             raise InvalidRequest(faults)
-        if self._mask is not None:
-            mask.infer(message, self._mask, self._named(request.document))
         return message
 
     def _read_body(self, message: Any, request: "Request", faults: Faults) -> None:
-        if not request.body:
+        if self.is_raw:
+            self._read_raw(message, request)
+        elif self._target is not None and request.content.kind is Kind.PROTOBUF:
+            self._read_protobuf(message, request, faults)
+        elif not request.body:
             return
-        if not self.route.body:
+        elif not self.route.body:
             faults.add(BODY, "must be empty: this method takes no body")
-            return
+        else:
+            self._read_json(message, request, faults)
+
+    def _place(self, message: Any) -> Any:
+        """Return the message that the body is, made present."""
+        if self._field is None:
+            return message
+        place = getattr(message, self._field.name)
+        type(place).SetInParent(place)  # a field may have the method's name
+        return place
+
+    def _read_raw(self, message: Any, request: "Request") -> None:
+        if request.body or request.content.written:
+            place = self._place(message)
+            place.content_type = request.content.written
+            place.data = request.body
+
+    def _read_protobuf(self, message: Any, request: "Request", faults: Faults) -> None:
+        place = self._place(message)
+        try:
+            type(place).MergeFromString(place, request.body)
+        except DecodeError:
+            faults.add(BODY, f"is not a valid protobuf message {type(place).DESCRIPTOR.full_name}")
+
+    def _read_json(self, message: Any, request: "Request", faults: Faults) -> None:
         mark = len(faults)
         try:
             request.document = parse_document(request.body)
             if self._field is None:
-                self.codec.read(message, request.document, faults)
+                self._read_whole(message, request.document, faults)
                 return
             if request.document is not None or self._field.takes_null:
                 self._field.read(message, request.document, faults)
@@ -72,7 +126,9 @@ class Binding:
         if self._field is not None:
             faults.within(mark, self._field.json_name)
 
-    def _read_query(self, message: Any, request: "Request", faults: Faults) -> None:
+    def _read_query(self, message: Any, request: "Request", faults: Faults) -> Set[str]:
+        """Read the parameters and return the fields that they gave a value."""
+        given = set()
         for raw_name, raw_value in query_pairs(request.query):
             spelled = raw_name
             try:
@@ -81,62 +137,88 @@ class Binding:
                 if found.field in request.parameters and not found.repeated:
                     raise Refused("is given more than once")  # noqa: TRY301 - one place notes the faults
                 request.parameters[found.field] = spelled
-                found.read(message, query_text(raw_value))
+                text = query_text(raw_value)
+                found.read(message, text)
+                if text:
+                    given.add(found.field)
             except Refused as refusal:
-                faults.add(spelled, str(refusal))
+                if not (self._ignores_unknown_query and isinstance(refusal, UnknownField)):
+                    faults.add(spelled, str(refusal))
+        return given
 
     def _parameter(self, spelled: str) -> Parameter:
-        if self.route.body == "*":
-            raise Refused("must be in the body: this method takes no query parameters")
         found = self._parameters.get(spelled)
         if found is None:
             found = parameter(self.route.rpc.input_type, spelled)
+            if self.route.body == "*":
+                raise Refused("must be in the body: this method takes no query parameters")
             if self._field is not None and f"{found.field}.".startswith(f"{self._field.name}."):
                 raise Refused("must be in the body")
             if len(self._parameters) < _CACHED_PARAMETERS:
                 self._parameters[spelled] = found
         return found
 
-    def _named(self, document: object) -> Iterator[str]:
-        bound = {variable.field for variable, _ in self._variables}
-        if self._field is None:
-            return mask.named_paths(self.codec, document, bound | {str(self._mask)})
-        if self._field.nested is None:
-            return iter(())
-        below = f"{self._field.name}."
-        return mask.named_paths(self._field.nested, document, {field.removeprefix(below) for field in bound})
-
     def spelled(self, request: "Request", field: str) -> str:
         """Return a field's path, given in proto names, as the client wrote it or would write it."""
-        if self.route.body == "*":
-            if any(field == variable.field for variable, _ in self._variables) and not _names(request.document, field):
-                return field
-            return _spell(self.codec, request.document, field)
-        if self._field is not None and re.match(rf"{self._field.name}\b", field):
-            return _spell(self.codec, {self._field.json_name: request.document}, field)
-        for name in _prefixes(field):
+        for name in prefixes(field) if request.parameters else ():
             if name in request.parameters:
                 return request.parameters[name] + field[len(name) :]
-        return field
+        if request.content.kind is Kind.PROTOBUF:
+            return field
+        if self._field is not None and re.match(rf"{self._field.name}\b", field):
+            return spell(self.codec, {self._field.json_name: request.document}, field)
+        in_path = any(field == variable.field for variable, _ in self._variables)
+        if self.route.body != "*" or (in_path and not names(self.codec, request.document, field)):
+            return field
+        return spell(self.codec, request.document, field)
 
 
 class Request:
-    """One HTTP request to a route. Calling it binds it, once; until then its body has not been looked at."""
+    """One HTTP request to a route, or one message of a client's stream to it.
 
-    __slots__ = ("_message", "binding", "body", "captures", "document", "parameters", "query")
+    Calling it binds it, once; until then its body has not been looked at. A `refusal`, which was found before, is
+    raised in place of binding; `refused` is that refusal once it was raised, whatever became of the exception.
+    """
 
-    def __init__(self, binding: Binding, captures: tuple[str, ...], query: str, body: bytes) -> None:
+    __slots__ = (
+        "_message",
+        "_refusal",
+        "binding",
+        "body",
+        "captures",
+        "content",
+        "document",
+        "parameters",
+        "query",
+        "refused",
+    )
+
+    def __init__(
+        self,
+        binding: Binding,
+        captures: tuple[str, ...],
+        query: str,
+        body: bytes,
+        content: Content = JSON,
+        refusal: Refusal | InvalidRequest | None = None,
+    ) -> None:
         self.binding = binding
         self.captures = captures
         self.query = query
         self.body = body
+        self.content = content
+        self._refusal = refusal
+        self.refused: Refusal | None = None
         self.document: object = None
         self.parameters: dict[str, str] = {}
         self._message: Message | None = None
 
     def __call__(self) -> Message:
-        """Return the request message. Raises `InvalidRequest`."""
+        """Return the request message. Raises `InvalidRequest`, or the `Refusal` that was found before."""
         if self._message is None:
+            if self._refusal is not None:
+                self.refused = self._refusal if isinstance(self._refusal, Refusal) else None
+                raise self._refusal
             self._message = self.binding.bind(self)
         return self._message
 
@@ -145,53 +227,20 @@ class Request:
         return self.binding.spelled(self, field)
 
 
-def _read_variable(variable: Parameter, message: Any, text: str) -> None:
-    """Set a field from the path; a value that the body or query gave before must be the same."""
-    parent = variable.parent(message)
-    given = getattr(parent, variable.name) if variable.is_set(parent) else None
-    variable.read(message, text)
-    if given is not None and getattr(parent, variable.name) != given:
+def _target(route: Route) -> Descriptor | None:
+    """Return the type of the message that the body is; None where there is no body, or it is a scalar, list or map."""
+    if route.body in {"", "*"}:
+        return route.rpc.input_type if route.body else None
+    field = route.rpc.input_type.fields_by_name[route.body]
+    return None if field.is_repeated else field.message_type
+
+
+def _read_variable(variable: Parameter, message: Any, text: str, given: Set[str]) -> None:
+    """Set a field from the path; a value that the query (which gave those fields) or the body gave must be the same."""
+    if variable.field not in given and not variable.is_set(message):
+        variable.read(message, text)
+        return
+    other = type(message)()
+    variable.read(other, text)
+    if variable.value(other) != variable.value(message):
         raise Refused("differs from the value in the path")
-
-
-def _names(document: object, field: str) -> bool:
-    return isinstance(document, dict) and field in document
-
-
-def _prefixes(field: str) -> Iterator[str]:
-    """Yield the path and its heads, longest first: `a.b[0].c`, `a.b[0]`, `a.b`, `a`."""
-    yield field
-    for index in range(len(field) - 1, 0, -1):
-        if field[index] in ".[":
-            yield field[:index]
-
-
-def _spell(codec: MessageCodec | None, document: object, path: str) -> str:
-    """Walk a path beside the document. What is no field is left as it is."""
-    spelled = ""
-    position = 0
-    while position < len(path):
-        step = _STEP.match(path, position)
-        field = codec.find(step[1]) if codec is not None and step is not None else None
-        if step is None or field is None:
-            return join(spelled, path[position:])
-        name = _written(field, document)
-        spelled = join(spelled, name) + step[2]
-        document = _descend(document, name, step[2])
-        codec = field.nested
-        position = step.end()
-    return spelled
-
-
-def _written(field: FieldCodec, document: object) -> str:
-    if isinstance(document, dict) and field.json_name not in document and field.name in document:
-        return field.name
-    return field.json_name
-
-
-def _descend(document: object, name: str, subscript: str) -> object:
-    value = document.get(name) if isinstance(document, dict) else None
-    index = subscript[1:-1]
-    if isinstance(value, list) and index.isdecimal() and int(index) < len(value):
-        return value[int(index)]
-    return value

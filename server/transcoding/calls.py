@@ -4,25 +4,28 @@
 read them, so a request that does not fit its message is theirs to answer with INVALID_ARGUMENT.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol
 
 import grpc
 
 from server.transcoding.binding import Request
+from server.transcoding.context import Deliver
 from server.transcoding.headers import Metadata
 from server.transcoding.router import Route
 
-Deliver = Callable[[Any, Metadata], Awaitable[None]]
-"""Takes one response message of a stream, with the initial metadata of the call; returns when the next may come."""
+__all__ = ["Caller", "Deliver", "Outcome", "Terms"]
 
 
 class Terms(NamedTuple):
-    """On what terms a call is made. `timeout` is in seconds from now; `peer` is the client as gRPC writes peers."""
+    """On what terms a call is made. `peer` is the client as gRPC writes peers.
+
+    `timeout` is in seconds from now; None, for streams only, is for ever.
+    """
 
     metadata: Metadata
     peer: str
-    timeout: float
+    timeout: float | None
 
 
 class Outcome(NamedTuple):

@@ -1,22 +1,45 @@
-"""The context of a call that came over HTTP: what `grpc.aio` gives its handlers, without a channel."""
+"""The contexts of calls that came over HTTP: what `grpc.aio` gives its handlers, without a channel."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError, Message
 
 from server.transcoding.headers import Metadata
 
 
-class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
-    """One call's context. `abort` ends the call by raising, as grpc.aio does; streams are not for unary calls."""
+def deadline_of(timeout: float | None) -> float | None:
+    """Return the moment on the event loop's clock that is `timeout` seconds from now; None stays None."""
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout
 
-    def __init__(self, metadata: Metadata, peer: str, deadline: float) -> None:
+
+def parsed(response: object, output: Descriptor) -> Message:
+    """Return a handler's response as a message. Raises `TypeError` when it is neither that nor its bytes."""
+    if isinstance(response, bytes):
+        try:
+            return message_factory.GetMessageClass(output).FromString(response)
+        except DecodeError:
+            raise TypeError(f"the handler's bytes are no {output.full_name}") from None
+    if not isinstance(response, Message):
+        raise TypeError(f"the handler returned {type(response).__name__} instead of {output.full_name}")
+    return response
+
+
+class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
+    """A unary call's context. `abort` ends the call by raising, as grpc.aio does; streams are not for unary calls.
+
+    `deadline` is on the event loop's clock, None for none.
+    """
+
+    def __init__(self, metadata: Metadata, peer: str, deadline: float | None) -> None:
         self._metadata = metadata
         self._peer = peer
-        self._deadline = deadline
+        self.deadline = deadline
         self._code: grpc.StatusCode | None = None
         self._details = ""
         self._trailing: Metadata = ()
@@ -26,11 +49,11 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self.initial_metadata: Metadata | None = None
         self.aborted = False
 
-    async def read(self) -> NoReturn:
+    async def read(self) -> Any:
         """Refuse: the request of a unary call is an argument of its handler."""
         raise grpc.aio.UsageError("a unary call has no request stream")
 
-    async def write(self, message: object) -> NoReturn:
+    async def write(self, message: object) -> None:
         """Refuse: the response of a unary call is its handler's result."""
         raise grpc.aio.UsageError("a unary call has no response stream")
 
@@ -95,9 +118,9 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         """Return nothing: the transport authenticates nobody."""
         return {}
 
-    def time_remaining(self) -> float:
-        """Return the seconds until the deadline, never below zero."""
-        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+    def time_remaining(self) -> float | None:  # type: ignore[override]  # as grpc.aio has it, not as its stubs do
+        """Return the seconds until the deadline, never below zero; None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - asyncio.get_running_loop().time())
 
     def trailing_metadata(self) -> Any:
         """Return the trailing metadata set so far."""
@@ -132,3 +155,29 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         self._cancelled = cancelled
         for callback in self._callbacks:
             callback(self)
+
+
+Deliver = Callable[[Any, Metadata], Awaitable[None]]
+"""Takes one response message of a stream, with the initial metadata of the call; returns when the next may come."""
+
+
+class StreamContext(InProcessContext):
+    """The context of a call that streams. `requests` are what `read` gives one by one; None without a client stream."""
+
+    def __init__(
+        self, metadata: Metadata, peer: str, deadline: float | None, output: Descriptor, deliver: Deliver
+    ) -> None:
+        super().__init__(metadata, peer, deadline)
+        self._output = output
+        self._deliver = deliver
+        self.requests: AsyncIterator[Any] | None = None
+
+    async def read(self) -> Any:
+        """Return the next request, `grpc.aio.EOF` after the last. Raises `grpc.aio.UsageError` without a stream."""
+        if self.requests is None:
+            return await super().read()
+        return await anext(self.requests, grpc.aio.EOF)
+
+    async def write(self, message: object) -> None:
+        """Send one response; returns when the client can take the next one."""
+        await self._deliver(parsed(message, self._output), self.initial_metadata or ())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 GRACE = 0.05
 """Seconds a call runs before anybody looks: most are over by then and need no watcher."""
@@ -15,7 +15,7 @@ class Disconnect:
 
     def __init__(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._watcher: asyncio.Task[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(GRACE, self._start)
         self.gone = False
@@ -27,8 +27,7 @@ class Disconnect:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
 
     def stop(self) -> None:
         """Stop watching; the call is over."""

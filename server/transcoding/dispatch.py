@@ -15,27 +15,30 @@ runs on the event loop. Whatever else a handler raises is INTERNAL with one fixe
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
-from google.protobuf import message_factory
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from server.transcoding.binding import Request
-from server.transcoding.context import InProcessContext
-from server.transcoding.errors import DETAILS_KEY, INTERNAL_SENTENCE, bad_request_details, details_of, sentence
-from server.transcoding.headers import Metadata
+from server.transcoding.calls import Deliver, Outcome, Terms
+from server.transcoding.context import InProcessContext, StreamContext, deadline_of, parsed
+from server.transcoding.details import DETAILS_KEY, details_of
+from server.transcoding.errors import INTERNAL_SENTENCE, bad_request_details, sentence
 from server.transcoding.options import Options
-from server.transcoding.violation import InvalidRequest
+from server.transcoding.router import Route
+from server.transcoding.violation import BODY, InvalidRequest, Refusal
 
 _LOG = logging.getLogger(__name__)
 
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
-_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]]
+_MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["_MethodHandler | None"]]
+_BadRequest = Callable[[Sequence[tuple[str, str]]], Exception]
 
 
 @dataclass(slots=True)
@@ -46,112 +49,171 @@ class CallDetails(grpc.HandlerCallDetails):
     invocation_metadata: Any
 
 
-class Outcome(NamedTuple):
-    """How a call ended. `response` is the message when `code` is OK, `details` is serialized when it is not."""
-
-    code: grpc.StatusCode
-    message: str
-    details: bytes | None
-    initial_metadata: Metadata
-    response: Any
-
-
 class Dispatcher:
-    """Finds and calls handlers. The chain of interceptors is composed once; which handler answers is asked per call."""
+    """Finds and calls handlers. The chain of interceptors is composed once; which handler answers is asked per call.
+
+    Interceptors are listed outermost first, as for `grpc.aio.server`.
+    """
 
     def __init__(
         self,
         handlers: Sequence[grpc.GenericRpcHandler],
-        interceptors: Sequence[grpc.aio.ServerInterceptor],
-        options: Options,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        options: Options | None = None,
     ) -> None:
         self._handlers = tuple(handlers)
-        self._timeout = options.timeout
-        self._bad_request = options.bad_request
+        self._bad_request: _BadRequest = (options or Options()).bad_request
         chain: _Continuation = self._lookup
         for interceptor in reversed(interceptors):
             chain = partial(interceptor.intercept_service, chain)
         self._resolve = chain
 
-    async def _lookup(self, details: grpc.HandlerCallDetails) -> _Handler:
+    async def _lookup(self, details: grpc.HandlerCallDetails) -> "_MethodHandler | None":
         for handlers in self._handlers:
             handler = handlers.service(details)
             if handler is not None:
                 return handler
         return None
 
-    async def call(self, request: Request, metadata: Metadata, peer: str) -> Outcome:
-        """Run the RPC of a request to its end. Cancelling this cancels the handler."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        context = InProcessContext(metadata, peer, deadline)
-        late = asyncio.timeout_at(deadline)
-        try:
-            async with late:
-                outcome = await self._run(request, context)
-        except TimeoutError:
-            context.finish(cancelled=True)
-            return _failure(grpc.StatusCode.DEADLINE_EXCEEDED, "The server did not answer in time.", context)
-        except asyncio.CancelledError:
-            context.finish(cancelled=True)
-            raise
-        context.finish()
-        return outcome
+    async def call(self, request: Request, terms: Terms) -> Outcome:
+        """Run a unary RPC to its end. Cancelling this cancels the handler."""
+        context = InProcessContext(terms.metadata, terms.peer, deadline_of(terms.timeout))
+        return await _to_its_end(self._unary(request, context), context)
 
-    async def _run(self, request: Request, context: InProcessContext) -> Outcome:
-        rpc = request.binding.route.rpc
-        details = CallDetails(request.binding.route.rpc_path, context.invocation_metadata())
+    async def stream(
+        self, route: Route, requests: Request | AsyncIterator[Request], terms: Terms, deliver: Deliver
+    ) -> Outcome:
+        """Run an RPC that streams to its end. Cancelling this cancels the handler."""
+        deadline = deadline_of(terms.timeout)
+        context = StreamContext(terms.metadata, terms.peer, deadline, route.rpc.output_type, deliver)
+        return await _to_its_end(self._streaming(route, requests, context), context)
+
+    async def _unary(self, request: Request, context: InProcessContext) -> Outcome:
+        route = request.binding.route
         try:
-            handler = await self._resolve(details)
+            handler = await self._resolve(CallDetails(route.rpc_path, context.invocation_metadata()))
             if handler is None or handler.unary_unary is None:
-                return _failure(grpc.StatusCode.UNIMPLEMENTED, "The server does not implement this method.", context)
+                return _unimplemented(context)
             response = handler.unary_unary(self._argument(handler, request), context)  # type: ignore[arg-type]
             if inspect.isawaitable(response):
                 response = await response
-            return _success(response, rpc.output_type, context)
-        except grpc.aio.AbortError:
-            return _ended(context) if context.aborted else _internal(request, context)
-        except InvalidRequest as invalid:
-            message = sentence(invalid.violations)
-            context.set_trailing_metadata([(DETAILS_KEY, bad_request_details(invalid.violations, message))])
-            return _failure(grpc.StatusCode.INVALID_ARGUMENT, message, context)
-        except Exception:
-            return _internal(request, context)
+            return _success(response, route, context)
+        except Exception as fault:
+            return _failed(fault, route, context)
 
-    def _argument(self, handler: "grpc.RpcMethodHandler[Any, Any]", request: Request) -> Any:
+    async def _streaming(
+        self, route: Route, requests: Request | AsyncIterator[Request], context: StreamContext
+    ) -> Outcome:
+        try:
+            handler = await self._resolve(CallDetails(route.rpc_path, context.invocation_metadata()))
+            behaviour = None if handler is None else _behaviour(handler, route)
+            if handler is None or behaviour is None:
+                return _unimplemented(context)
+            argument = self._arguments(handler, requests, context)
+            responses = behaviour(argument, context)
+            if inspect.isasyncgen(responses):
+                async with aclosing(responses):
+                    async for response in responses:
+                        await context.write(response)
+            elif inspect.isawaitable(responses):
+                response = await responses
+                if not route.rpc.server_streaming and _is_good(context):
+                    await context.write(response)
+            else:
+                for response in responses:
+                    await context.write(response)
+            return _streamed(context)
+        except Exception as fault:
+            return _failed(fault, route, context)
+
+    def _argument(self, handler: "_MethodHandler", request: Request) -> Any:
         if handler.request_deserializer is not None:
             return request()
         return partial(_read, request, self._bad_request)
 
+    def _arguments(
+        self, handler: "_MethodHandler", requests: Request | AsyncIterator[Request], context: StreamContext
+    ) -> Any:
+        if isinstance(requests, Request):
+            return self._argument(handler, requests)
 
-def _read(request: Request, bad_request: Callable[[Sequence[tuple[str, str]]], Exception]) -> Message:
+        async def arguments() -> AsyncIterator[Any]:
+            async for request in requests:
+                yield self._argument(handler, request)
+
+        context.requests = arguments()
+        return context.requests
+
+
+async def _to_its_end(work: Awaitable[Outcome], context: InProcessContext) -> Outcome:
+    """Await the work until the context's deadline, and tell the context how it ended."""
+    try:
+        async with asyncio.timeout_at(context.deadline):
+            outcome = await work
+    except TimeoutError:
+        context.finish(cancelled=True)
+        return _failure(grpc.StatusCode.DEADLINE_EXCEEDED, "The server did not answer in time.", context)
+    except BaseException:
+        context.finish(cancelled=True)
+        raise
+    context.finish()
+    return outcome
+
+
+def _behaviour(handler: "_MethodHandler", route: Route) -> Callable[[Any, Any], Any] | None:
+    """Return the handler's function of the kind that the method is of, None when it is of another."""
+    if route.rpc.client_streaming:
+        return handler.stream_stream if route.rpc.server_streaming else handler.stream_unary
+    return handler.unary_stream
+
+
+def _read(request: Request, bad_request: _BadRequest) -> Message:
     try:
         return request()
     except InvalidRequest as invalid:
         raise bad_request(invalid.violations) from None
+    except Refusal as refusal:  # told by its own status, whatever becomes of this exception
+        raise bad_request([(BODY, refusal.message)]) from None
 
 
-def _success(response: Any, output: Any, context: InProcessContext) -> Outcome:
-    if context.aborted or context.code() not in {None, grpc.StatusCode.OK}:
+def _is_good(context: InProcessContext) -> bool:
+    return not context.aborted and context.code() in {None, grpc.StatusCode.OK}
+
+
+def _success(response: Any, route: Route, context: InProcessContext) -> Outcome:
+    if not _is_good(context):
         return _ended(context)
-    if isinstance(response, bytes):
-        try:
-            response = message_factory.GetMessageClass(output).FromString(response)
-        except DecodeError:
-            raise TypeError(f"the handler's bytes are no {output.full_name}") from None
-    if not isinstance(response, Message):
-        raise TypeError(f"the handler returned {type(response).__name__} instead of {output.full_name}")
-    return Outcome(grpc.StatusCode.OK, "", None, context.initial_metadata or (), response)
+    message = parsed(response, route.rpc.output_type)
+    return Outcome(grpc.StatusCode.OK, "", None, context.initial_metadata or (), message)
+
+
+def _streamed(context: InProcessContext) -> Outcome:
+    if not _is_good(context):
+        return _ended(context)
+    return Outcome(grpc.StatusCode.OK, "", None, context.initial_metadata or (), None)
+
+
+def _failed(fault: Exception, route: Route, context: InProcessContext) -> Outcome:
+    """Answer for what a handler raised. A refusal of the request as a whole goes on to whoever called."""
+    if isinstance(fault, Refusal):
+        raise fault
+    if isinstance(fault, grpc.aio.AbortError) and context.aborted:
+        return _ended(context)
+    if isinstance(fault, InvalidRequest):
+        message = sentence(fault.violations)
+        context.set_trailing_metadata([(DETAILS_KEY, bad_request_details(fault.violations, message))])
+        return _failure(grpc.StatusCode.INVALID_ARGUMENT, message, context)
+    _LOG.error("the handler of %s failed", route.rpc_path, exc_info=fault)
+    context.set_trailing_metadata(())
+    return _failure(grpc.StatusCode.INTERNAL, INTERNAL_SENTENCE, context)
+
+
+def _unimplemented(context: InProcessContext) -> Outcome:
+    return _failure(grpc.StatusCode.UNIMPLEMENTED, "The server does not implement this method.", context)
 
 
 def _ended(context: InProcessContext) -> Outcome:
     return _failure(context.code(), context.details(), context)
-
-
-def _internal(request: Request, context: InProcessContext) -> Outcome:
-    _LOG.exception("the handler of %s failed", request.binding.route.rpc_path)
-    context.set_trailing_metadata(())
-    return _failure(grpc.StatusCode.INTERNAL, INTERNAL_SENTENCE, context)
 
 
 def _failure(code: grpc.StatusCode, message: str, context: InProcessContext) -> Outcome:

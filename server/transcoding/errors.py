@@ -1,24 +1,38 @@
-"""Errors over HTTP: the end of an RPC, or a refusal of the transcoder's own, as a status and a JSON body.
+"""Errors over HTTP: the end of an RPC, or a refusal of the transcoder's own, as a status and a body.
 
-Every body has `code` and `message`; a 400 always has `violations` too. Meaning is read from statuses and details, never
+A JSON body has `code` and `message`; a 400 always has `violations` too, and `details` are what an RPC told besides.
+Where the client asked for protobuf the body is a `google.rpc.Status`. Meaning is read from statuses and details, never
 from a message's text.
 """
 
-import base64
-import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import grpc
 import orjson
-from google.protobuf.message import DecodeError, Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
+from server.transcoding.details import DETAILS_KEY, DetailReader, Details, details_of, type_name
 from server.transcoding.headers import Headers
+from server.transcoding.media import Kind
 from server.transcoding.options import Options
+from server.transcoding.violation import MAX_VIOLATIONS, Refusal
 
-DETAILS_KEY = "grpc-status-details-bin"
+__all__ = [
+    "DETAILS_KEY",
+    "HTTP_STATUSES",
+    "INTERNAL_SENTENCE",
+    "ErrorReplies",
+    "Reply",
+    "bad_request_details",
+    "details_of",
+    "sentence",
+]
+
 INTERNAL_SENTENCE = "The server failed to handle the request."
 
 HTTP_STATUSES = {
@@ -41,102 +55,142 @@ HTTP_STATUSES = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
 """google/rpc/code.proto."""
+_CODES: dict[object, grpc.StatusCode] = {
+    **{code: code for code in grpc.StatusCode},
+    **{code.value[0]: code for code in grpc.StatusCode},
+}
 
-
-class Reply(NamedTuple):
-    """A whole HTTP response; content type and length are added when it is sent."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
+_NEAREST = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+"""What a refusal of the transcoder's own would be in gRPC; else INVALID_ARGUMENT below 500 and INTERNAL from there."""
 
 _TOLD = 5
 """How many violations the message repeats."""
 
 
-class Details(NamedTuple):
-    """The details of a gRPC status that HTTP has a place for. `retry_after` is in whole seconds, None if absent."""
+class Reply(NamedTuple):
+    """A whole HTTP response; content type and length are added to its headers when it is sent."""
 
-    reason: str | None = None
-    violations: tuple[tuple[str, str], ...] = ()
-    retry_after: int | None = None
+    status: int
+    headers: Headers
+    body: bytes
+    content_type: bytes = b"application/json"
 
 
 class ErrorReplies:
-    """Makes error replies in the codes of one application."""
+    """Makes error replies in the codes of one application. `pool` has the types of details that this process lacks."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, pool: DescriptorPool | None = None) -> None:
         self._domain = options.domain
         self._reason_statuses = dict(options.reason_statuses)
         self._codes = dict(options.codes)
+        self._hidden = options.hidden_details
+        self._reader = DetailReader(options, pool)
+        self._challenge = (b"www-authenticate", options.challenge.encode("ascii"))
 
     def of_rpc(
         self,
-        code: grpc.StatusCode,
-        message: str,
+        outcome_code: object,
+        message: str | None,
         details: bytes | None,
         spelled: Callable[[str], str],
         headers: Headers,
+        *,
+        protobuf: bool = False,
     ) -> Reply:
-        """Answer for an RPC that ended with `code`; `spelled` puts its violations into the client's words."""
-        known = self._details(details)
-        status = HTTP_STATUSES[code]
-        if known.reason is not None:
-            status = self._reason_statuses.get(known.reason, status)
+        """Answer for an RPC that ended with this code; `spelled` puts its violations into the client's words.
+
+        What is no code is UNKNOWN; OK cannot end an RPC that failed and is told as INTERNAL.
+        """
+        status = _status(outcome_code, message, details)
+        known = self._reader.read(status)
         if known.retry_after is not None and all(name != b"retry-after" for name, _ in headers):
             headers = [*headers, (b"retry-after", str(known.retry_after).encode("ascii"))]
-        violations = [(spelled(field), description) for field, description in known.violations]
-        if violations:
-            message = sentence(violations[:_TOLD])  # in the same words as the violations
-        return self._reply(status, known.reason or self._code(code.name), message, violations, headers)
+        http = self._reason_statuses.get(known.reason, HTTP_STATUSES[_CODES[status.code]])
+        if protobuf:
+            return self._protobuf(http, headers, status)
+        return self._json(http, headers, self._document(http, status, known, spelled))
 
-    def own(self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Reply:
+    def refused(self, refusal: Refusal, *, protobuf: bool = False) -> Reply:
+        """Answer for a request that is refused as a whole."""
+        return self.own(refusal.status, refusal.code, refusal.message, refusal.headers, protobuf=protobuf)
+
+    def own(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        protobuf: bool = False,
+    ) -> Reply:
         """Answer for a request that reached no RPC. `code` is the transcoder's name for it, before renaming."""
-        return self._reply(status, self._code(code), message, (), list(headers))
+        if protobuf:
+            other = grpc.StatusCode.INVALID_ARGUMENT if status < 500 else grpc.StatusCode.INTERNAL
+            return self._protobuf(status, headers, _status(_NEAREST.get(status, other), message, None))
+        return self._json(status, headers, _body(status, self._code(code), message, ()))
 
-    def invalid(self, violations: Sequence[tuple[str, str]]) -> Reply:
+    def invalid(self, violations: Sequence[tuple[str, str]], *, protobuf: bool = False) -> Reply:
         """Answer 400 for a request that could not even be put to an RPC."""
-        return self._reply(400, self._code("INVALID_ARGUMENT"), sentence(violations), violations, [])
+        message = sentence(violations)
+        if protobuf:
+            return self._protobuf(400, (), Status.FromString(bad_request_details(violations, message)))
+        return self._json(400, (), _body(400, self._code("INVALID_ARGUMENT"), message, violations))
 
     def _code(self, name: str) -> str:
         return self._codes.get(name, name)
 
-    def _reply(
-        self, status: int, code: str, message: str, violations: Sequence[tuple[str, str]], headers: Headers
-    ) -> Reply:
-        body: dict[str, Any] = {"code": code, "message": message}
-        if status == 400:
-            body["violations"] = [{"field": field, "description": text} for field, text in violations]
-        return Reply(status, headers, orjson.dumps(body))
+    def _document(self, http: int, status: Status, known: Details, spelled: Callable[[str], str]) -> dict[str, Any]:
+        distinct = list(dict.fromkeys(known.violations))[:MAX_VIOLATIONS]
+        violations = [(spelled(field), description) for field, description in distinct]
+        message = sentence(violations) if violations else status.message  # in the same words as the violations
+        code = known.reason or self._code(_CODES[status.code].name)
+        document = _body(http, code, message, violations)
+        if known.shown:
+            document["details"] = known.shown
+        return document
 
-    def _details(self, octets: bytes | None) -> Details:
-        if not octets:
-            return Details()
-        try:
-            status = Status.FromString(octets)
-        except DecodeError:
-            return Details()
-        reason: str | None = None
-        violations: list[tuple[str, str]] = []
-        retry_after: int | None = None
-        for detail in status.details:
-            if (info := _unpack(detail, ErrorInfo())) and info.domain == self._domain:
-                reason = info.reason or None
-            elif bad := _unpack(detail, BadRequest()):
-                violations.extend((violation.field, violation.description) for violation in bad.field_violations)
-            elif retry := _unpack(detail, RetryInfo()):
-                delay = retry.retry_delay
-                retry_after = max(1, math.ceil(delay.seconds + delay.nanos / 1e9))
-        return Details(reason, tuple(violations), retry_after)
+    def _json(self, status: int, headers: Sequence[tuple[bytes, bytes]], document: dict[str, Any]) -> Reply:
+        return Reply(status, self._challenged(status, headers), orjson.dumps(document))
+
+    def _protobuf(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: Status) -> Reply:
+        shown = [detail for detail in body.details if type_name(detail) not in self._hidden]
+        octets = Status(code=body.code, message=body.message, details=shown).SerializeToString()
+        return Reply(status, self._challenged(status, headers), octets, Kind.PROTOBUF.value.encode("ascii"))
+
+    def _challenged(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+        """Return the headers; those of a 401 with a challenge (RFC 9110 section 11.6.1)."""
+        if status != 401 or any(name == self._challenge[0] for name, _ in headers):
+            return list(headers)
+        return [*headers, self._challenge]
 
 
-def _unpack(detail: Any, into: Any) -> Any:
-    """Return the detail as that type, or None when it is of another type or damaged."""
-    try:
-        return into if detail.Unpack(into) else None
-    except DecodeError:
-        return None
+def _status(code: object, message: str | None, details: bytes | None) -> Status:
+    """Return the end of an RPC as a status. Details that cannot be read are left out."""
+    canonical = _CODES.get(code, grpc.StatusCode.UNKNOWN)
+    if canonical is grpc.StatusCode.OK:
+        return Status(code=grpc.StatusCode.INTERNAL.value[0], message=INTERNAL_SENTENCE)
+    text = (message or "").encode("utf-8", "replace").decode()
+    status = Status()
+    with suppress(DecodeError):
+        status = Status.FromString(details or b"")
+    status.code, status.message = canonical.value[0], text
+    return status
+
+
+def _body(status: int, code: str, message: str, violations: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    body: dict[str, Any] = {"code": code, "message": message}
+    if status == 400:
+        body["violations"] = [{"field": field, "description": text} for field, text in violations]
+    return body
 
 
 def bad_request_details(violations: Sequence[tuple[str, str]], message: str) -> bytes:
@@ -144,26 +198,12 @@ def bad_request_details(violations: Sequence[tuple[str, str]], message: str) -> 
     bad = BadRequest()
     for field, description in violations:
         bad.field_violations.add(field=field, description=description)
-    status: Message = Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
-    status.details.add().Pack(bad)  # type: ignore[attr-defined]
+    status = Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
+    status.details.add().Pack(bad)
     return status.SerializeToString()
 
 
 def sentence(violations: Sequence[tuple[str, str]]) -> str:
-    """Return violations as the one message of an error."""
-    return "; ".join(f"{field}: {description}" for field, description in violations) or "The request is invalid."
-
-
-def details_of(metadata: Sequence[tuple[str, str | bytes]]) -> bytes | None:
-    """Return the serialized status details among trailing metadata. A text value is base64, as on the wire."""
-    for key, value in metadata:
-        if key == DETAILS_KEY:
-            return value if isinstance(value, bytes) else _from_base64(value)
-    return None
-
-
-def _from_base64(text: str) -> bytes | None:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError:
-        return None
+    """Return the first violations as the one message of an error."""
+    told = "; ".join(f"{field}: {text}" if field else text for field, text in violations[:_TOLD])
+    return told or "The request is invalid."

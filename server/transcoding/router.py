@@ -1,9 +1,10 @@
 """Which method a request is for: routes read from service descriptors and compiled once into a trie.
 
-Literals win over `*`, `*` over `**`, whatever the order of registration, with backtracking. Paths are taken as they
-are: an empty segment, a dot segment or a trailing slash matches nothing.
+Literals win over `*`, `*` over `**`, whatever the order of registration, with backtracking. Paths are not normalised:
+an empty segment, a dot segment or a trailing slash matches nothing. Only literals match in every escaped spelling.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,9 +13,12 @@ from google.api.annotations_pb2 import http
 from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
-from server.transcoding.template import DOTS, REST, STAR, InvalidTemplate, Template, parse
+from server.transcoding.parameters import takes_text
+from server.transcoding.template import DOTS, REST, STAR, InvalidTemplate, Template, literal, parse
 
 ANY_METHOD = "*"
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A token (RFC 9110 section 9.1)."""
 
 
 class InvalidRoute(ValueError):
@@ -50,6 +54,10 @@ class Miss(NamedTuple):
     allowed: tuple[str, ...] = ()
 
 
+_Methods = dict[str, Route]
+"""The routes of one template by HTTP method."""
+
+
 class _Node:
     """A place in the trie. By template verb, `ends` holds the routes that end here, `rests` those of `**`."""
 
@@ -58,32 +66,30 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.star: _Node | None = None
-        self.ends: dict[str, dict[str, Route]] = {}
-        self.rests: dict[str, dict[str, Route]] = {}
+        self.ends: dict[str, _Methods] = {}
+        self.rests: dict[str, _Methods] = {}
 
 
 class Router:
-    """The compiled routes. Raises `InvalidRoute` when two of them would take the same requests."""
+    """The compiled routes. Raises `InvalidRoute` when two of them would take the same requests.
+
+    A unary GET is also HEAD where no route says otherwise. A path that ends in a verb which some route has there
+    belongs to the routes with that verb; otherwise the colon is part of the last segment.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
         self._verbs: set[str] = set()
+        self._constant: dict[tuple[str, str], Match] = {}
+        routes = tuple(routes)
         for route in routes:
             self._add(route)
+        for route in routes:
+            if route.verb == "GET" and not route.rpc.server_streaming:
+                self._methods(route.template).setdefault("HEAD", route)
 
     def _add(self, route: Route) -> None:
-        node = self._root
-        table = node.ends
-        for segment in route.template.segments:
-            if segment == REST:
-                table = node.rests
-                break
-            if segment == STAR:
-                node.star = node = node.star or _Node()
-            else:
-                node = node.literals.setdefault(segment, _Node())
-            table = node.ends
-        methods = table.setdefault(route.template.verb, {})
+        methods = self._methods(route.template)
         other = methods.setdefault(route.verb, route)
         if other is not route:
             raise InvalidRoute(
@@ -91,61 +97,86 @@ class Router:
                 f"(the second as {route.template})"
             )
         if route.template.verb:
-            self._verbs.add(route.template.verb)
+            self._verbs.add(literal(route.template.verb))
+        if {STAR, REST}.isdisjoint(route.template.segments):
+            path = str(Template(segments=route.template.segments, verb=route.template.verb))
+            self._constant[route.verb, path] = Match(route, route.template.capture(route.template.segments))
+
+    def _methods(self, template: Template) -> _Methods:
+        """Return the table of a template, which others that match the same paths share."""
+        node = self._root
+        tables = node.ends
+        for segment in template.segments:
+            if segment == REST:
+                tables = node.rests
+                break
+            if segment == STAR:
+                node.star = node = node.star or _Node()
+            else:
+                node = node.literals.setdefault(literal(segment), _Node())
+            tables = node.ends
+        return tables.setdefault(literal(template.verb), {})
 
     def match(self, method: str, path: str) -> Match | Miss:
         """Find the route for an HTTP method and a raw, still escaped path."""
+        constant = self._constant.get((method, path))  # no wildcard can be better
+        if constant is not None:
+            return constant
         if path[:1] != "/":
             return Miss()
-        segments = path[1:].split("/")
-        if "" in segments or not DOTS.isdisjoint([segment.lower() for segment in segments]):
+        name, colon, verb = path.rpartition(":")
+        if colon and literal(verb) in self._verbs:
+            found = self._search(method, name, literal(verb))
+            if found != Miss():
+                return found
+            if name.endswith("/") and self._search(method, f"{name}-", literal(verb)) != Miss():
+                return Miss()  # the verb is there, and the segment before it is empty
+        return self._search(method, path, "")
+
+    def _search(self, method: str, path: str, verb: str) -> Match | Miss:
+        segments = path[1:].split("/") if path != "/" else []
+        literals = [literal(segment) for segment in segments] if "%" in path else segments
+        if "" in segments or not DOTS.isdisjoint(literals):
             return Miss()
         allowed: set[str] = set()
-        name, colon, verb = segments[-1].rpartition(":")
-        if colon and name and verb in self._verbs:
-            stripped = [*segments[:-1], name]
-            route = _find(self._root, stripped, 0, verb, method, allowed)
+        for methods in _tables(self._root, literals, verb):
+            route = methods.get(method) or methods.get(ANY_METHOD)
             if route is not None:
-                return Match(route, route.template.capture(stripped))
-            if allowed:
-                return Miss(_sorted(allowed))
-        route = _find(self._root, segments, 0, "", method, allowed)
-        return Match(route, route.template.capture(segments)) if route is not None else Miss(_sorted(allowed))
+                return Match(route, route.template.capture(segments))
+            allowed.update(methods)
+        return Miss(tuple(sorted({*allowed, "OPTIONS"}))) if allowed else Miss()
 
 
-def _find(node: _Node, segments: list[str], index: int, verb: str, method: str, allowed: set[str]) -> Route | None:
-    """Search depth first. Every node is visited at most once, so the trie's size bounds the work."""
-    if index == len(segments):
-        found = _pick(node.ends, verb, method, allowed)
-    else:
-        found = None
-        child = node.literals.get(segments[index])
-        if child is not None:
-            found = _find(child, segments, index + 1, verb, method, allowed)
-        if found is None and node.star is not None:
-            found = _find(node.star, segments, index + 1, verb, method, allowed)
-    if found is None and node.rests:
-        found = _pick(node.rests, verb, method, allowed)
-    return found
-
-
-def _pick(table: dict[str, dict[str, Route]], verb: str, method: str, allowed: set[str]) -> Route | None:
-    methods = table.get(verb)
-    if methods is None:
-        return None
-    allowed.update(methods)
-    return methods.get(method) or methods.get(ANY_METHOD)
-
-
-def _sorted(allowed: set[str]) -> tuple[str, ...]:
-    extra = {"OPTIONS"} if allowed else set()
-    if "GET" in allowed:
-        extra.add("HEAD")
-    return tuple(sorted((allowed | extra) - {ANY_METHOD}))
+def _tables(root: _Node, literals: list[str], verb: str) -> Iterator[_Methods]:
+    """Yield the tables of the templates that match, best first. A node is entered once: the trie bounds the work."""
+    size = len(literals)
+    waiting = [(root, 0)]
+    while waiting:
+        node, index = waiting.pop()
+        while index < size:
+            if node.rests:
+                waiting.append((node, size + 1))  # when all below it is done
+            child, star = node.literals.get(literals[index]), node.star
+            index += 1
+            if child is None:
+                child = star
+            elif star is not None:
+                waiting.append((star, index))
+            if child is None:
+                break
+            node = child
+        else:
+            if index == size and verb in node.ends:
+                yield node.ends[verb]
+            if verb in node.rests:
+                yield node.rests[verb]
 
 
 def routes_of(service: ServiceDescriptor) -> Iterator[Route]:
-    """Read the routes of a service's methods; a method without the annotation has none. Raises `InvalidRoute`."""
+    """Read the routes of a service's methods; a method without the annotation has none. Raises `InvalidRoute`.
+
+    The service may be of any descriptor pool: the rules are read as this process knows `google.api.http`.
+    """
     for rpc in service.methods:
         options: Any = rpc.GetOptions()
         if not options.HasExtension(http):
@@ -165,21 +196,34 @@ def _route(rpc: MethodDescriptor, rule: HttpRule) -> Route:
     verb, path = (
         (rule.custom.kind, rule.custom.path) if pattern == "custom" else (pattern.upper(), getattr(rule, pattern))
     )
+    if not _METHOD.fullmatch(verb):
+        raise InvalidRoute(f"{rpc.full_name} has the custom method {verb!r}, which is no HTTP method")
     try:
         template = parse(path)
     except InvalidTemplate as fault:
         raise InvalidRoute(f"{rpc.full_name}: {fault}") from None
-    for variable in template.variables:
-        field = find_field(rpc.input_type, variable.field)
-        if field is None or field.is_repeated or field.message_type is not None:
-            raise InvalidRoute(f"{rpc.full_name}: {path!r} binds {variable.field!r}, which is no singular scalar field")
-    if rule.body not in {"", "*"} and rule.body not in rpc.input_type.fields_by_name:
-        raise InvalidRoute(f"{rpc.full_name}: body {rule.body!r} is no field of {rpc.input_type.full_name}")
-    if rule.response_body and rule.response_body not in rpc.output_type.fields_by_name:
+    route = Route(verb=verb, template=template, rpc=rpc, body=rule.body, response_body=rule.response_body)
+    _check(route)
+    return route
+
+
+def _check(route: Route) -> None:
+    """Refuse a rule whose fields are none. A body field that is a path variable could only repeat it: refused too."""
+    asked, answered = route.rpc.input_type, route.rpc.output_type
+    for variable in route.template.variables:
+        field = find_field(asked, variable.field)
+        if field is None or not takes_text(field) or field.is_repeated:
+            raise InvalidRoute(
+                f"{route.rpc.full_name}: {route.template} binds {variable.field!r}, which is no singular scalar field"
+            )
+        if variable.field == route.body:
+            raise InvalidRoute(f"{route.rpc.full_name}: {route.body!r} is both the body and in {route.template}")
+    if route.body not in {"", "*"} and route.body not in asked.fields_by_name:
+        raise InvalidRoute(f"{route.rpc.full_name}: body {route.body!r} is no field of {asked.full_name}")
+    if route.response_body and route.response_body not in answered.fields_by_name:
         raise InvalidRoute(
-            f"{rpc.full_name}: response_body {rule.response_body!r} is no field of {rpc.output_type.full_name}"
+            f"{route.rpc.full_name}: response_body {route.response_body!r} is no field of {answered.full_name}"
         )
-    return Route(verb=verb, template=template, rpc=rpc, body=rule.body, response_body=rule.response_body)
 
 
 def find_field(message: Descriptor, path: str) -> FieldDescriptor | None:

@@ -7,18 +7,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
+from urllib.parse import unquote, unquote_to_bytes
 
 from server.transcoding.violation import Refused
 
 STAR = "*"
 REST = "**"
-DOTS = frozenset({".", "..", "%2e", "%2e%2e", ".%2e", "%2e."})
-"""Segments that intermediaries resolve away (RFC 3986 section 5.2.4); they name nothing here."""
+DOTS = frozenset({".", ".."})
+"""Segments that intermediaries resolve away, escaped or not (RFC 3986 section 5.2.4); they name nothing here."""
 
 _PIECE = re.compile(r"\{(?P<field>[^{}=]+)(?:=(?P<inner>[^{}]+))?\}|(?P<plain>[^/{}]+)")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=@]|%[0-9A-Fa-f]{2})+", re.ASCII)
-_ESCAPE = re.compile(r"%(?:([0-9A-Fa-f]{2})|.{0,2})", re.DOTALL)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})", re.ASCII)
 
 
 class InvalidTemplate(ValueError):
@@ -66,7 +67,10 @@ class Template:
 
     def capture(self, segments: Sequence[str]) -> tuple[str, ...]:
         """Return the still escaped text of each variable in a path that matches, in the order of `variables`."""
-        return tuple(["/".join(segments[variable.start : variable.end]) for variable in self.variables])
+        captures: tuple[str, ...] = ()
+        for variable in self.variables:
+            captures += ("/".join(segments[variable.start : variable.end]),)
+        return captures
 
 
 def parse(text: str) -> Template:
@@ -105,7 +109,7 @@ def _refuse(text: str, position: int) -> NoReturn:
 
 
 def _segment(text: str, segment: str) -> str:
-    if segment not in {STAR, REST} and (not _LITERAL.fullmatch(segment) or segment.lower() in DOTS):
+    if segment not in {STAR, REST} and (not _LITERAL.fullmatch(segment) or literal(segment) in DOTS):
         raise InvalidTemplate(f"template {text!r} has the segment {segment!r}, which no path can match")
     return segment
 
@@ -124,21 +128,28 @@ def _check(text: str, segments: Sequence[str], variables: Sequence[Variable]) ->
         raise InvalidTemplate(f"template {text!r} binds a field twice")
 
 
+def literal(raw: str) -> str:
+    """Return what a literal or a segment of a path stands for, one character per octet; equal ones match.
+
+    Escapes are the same text in another spelling (RFC 3986 section 6.2.2.2). Malformed ones stay as they are.
+    """
+    return unquote(raw, "latin-1")
+
+
 def unescape(raw: str, *, keep_slashes: bool = False, plus_is_space: bool = False) -> str:
-    """Decode percent escapes, not `%2F` with `keep_slashes`. Raises `Refused` for bad escapes, bad UTF-8 and NUL."""
-    if plus_is_space and "+" in raw:
+    """Decode what came as one character per octet: percent escapes, but not `%2F` with `keep_slashes`, and UTF-8.
+
+    Raises `Refused` for malformed escapes, malformed UTF-8 and NUL.
+    """
+    if plus_is_space:
         raw = raw.replace("+", " ")
-    if "%" not in raw:
+    if "%" not in raw and raw.isascii() and "\0" not in raw:
         return raw
-    octets = bytearray()
-    position = 0
-    for escape in _ESCAPE.finditer(raw):
-        if escape[1] is None:
-            raise Refused("has a malformed percent escape")
-        octets += raw[position : escape.start()].encode()
-        octets += escape[0].encode() if keep_slashes and escape[1] in {"2F", "2f"} else bytes.fromhex(escape[1])
-        position = escape.end()
-    octets += raw[position:].encode()
+    if _BAD_ESCAPE.search(raw):
+        raise Refused("has a malformed percent escape")
+    if keep_slashes:
+        raw = raw.replace("%2F", "%252F").replace("%2f", "%252f")
+    octets = unquote_to_bytes(raw.encode("latin-1"))
     if 0 in octets:
         raise Refused("must not contain a NUL character")
     try:

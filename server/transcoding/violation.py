@@ -33,7 +33,7 @@ class InvalidRequest(Exception):
 
 
 class Refusal(Exception):
-    """The request is refused as a whole and for no field: `status`, the transcoder's own `code`, a sentence, headers."""
+    """The request is refused as a whole and for no field: `status`, the transcoder's `code`, a sentence, headers."""
 
     def __init__(self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(message)

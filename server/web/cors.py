@@ -16,11 +16,7 @@ _EXPOSED: Final[Header] = (
     b"etag, location, retry-after, www-authenticate, "
     b"x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id",
 )
-_PREFLIGHT: Final[tuple[Header, ...]] = (
-    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
-    (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, x-api-key, x-request-id"),
-    (b"access-control-max-age", b"600"),
-)
+_HEADERS: Final = ("authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id")
 
 
 def check_origins(origins: Sequence[str]) -> None:
@@ -32,12 +28,18 @@ def check_origins(origins: Sequence[str]) -> None:
 class Cors:
     """Let browsers at the allowed `origins` read the answers of `app`; answer their preflights.
 
-    Raises ValueError for anything but exact `scheme://host[:port]` origins, so `*` and `null` too.
+    They may send `headers` besides the usual ones. Raises ValueError for anything but exact `scheme://host[:port]`
+    origins, so `*` and `null` too.
     """
 
-    def __init__(self, app: App, origins: Sequence[str]) -> None:
+    def __init__(self, app: App, origins: Sequence[str], headers: Sequence[str] = ()) -> None:
         check_origins(origins)
         self._app = app
+        self._preflight: tuple[Header, ...] = (
+            (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
+            (b"access-control-allow-headers", ", ".join(sorted({*_HEADERS, *headers})).encode("ascii")),
+            (b"access-control-max-age", b"600"),
+        )
         self._origins = frozenset(origin.encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +48,7 @@ class Cors:
         allowed = len(origins) == 1 and origins[0] in self._origins
         permission = ((b"access-control-allow-origin", origins[0]),) if allowed else ()
         if scope["method"] == "OPTIONS" and origins and header_values(scope, b"access-control-request-method"):
-            preflight = _PREFLIGHT if allowed else ()
+            preflight = self._preflight if allowed else ()
             await respond(scope, send, 204, b"", (_VARY, NO_SNIFF, *permission, *preflight))
             return
 

@@ -69,11 +69,11 @@ def check_head(version: str, headers: Sequence[Header]) -> None:
 
 
 def origin_form(method: bytes, target: bytes) -> bytes:
-    """Return `target` as path and query (RFC 9112 section 3.2). `*` is for OPTIONS only, CONNECT has no place here.
+    """Return `target` as path and query (RFC 9112 section 3.2). `*` is for OPTIONS only.
 
     Raises RefusedError.
     """
-    if method == b"CONNECT":
+    if method == b"CONNECT" or b"#" in target:
         raise RefusedError(_BAD_TARGET)
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target

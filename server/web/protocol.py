@@ -32,18 +32,22 @@ class Phase(Enum):
 
 REQUEST, HEAD, BODY, END = Phase
 
+LASTING_BODY = "let_body_last"
+"""Where an application finds, in its scope's `state`, what it calls when a request's body is a stream of messages."""
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `on_closed` is called once it is gone from the server's set of connections."""
 
     def __init__(self, config: Config, state: ServerState, limits: Limits, *, on_closed: Callable[[], None]) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state, {LASTING_BODY: self._let_body_last})
         self._limits = limits
         self._on_closed = on_closed
         self._phase = REQUEST
         self._room = limits.head_bytes
         self._deadline = Deadline(self.loop, self._missed_deadline)
         self._is_timed = False
+        self._body_lasts = False
         self._last_words: ErrorAnswer | None = None
         self.parser = httptools.HttpRequestParser(self)  # without the leniency uvicorn gives its own
 
@@ -127,7 +131,7 @@ class GuardedProtocol(HttpToolsProtocol):
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
-            self.headers.append((name, value))
+            self.headers.append((name, value.rstrip(b" \t")))  # RFC 9112 section 5.1
 
     def on_headers_complete(self) -> None:
         """Judge the head, then let the app start; not yet if it asks for an Upgrade (`_head_without_upgrade`)."""
@@ -151,6 +155,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""
         self._room = self._limits.head_bytes
+        if self._body_lasts:
+            self._is_timed = False
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -163,6 +169,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = phase
         self._room = self._limits.head_bytes
         self._is_timed = False
+        self._body_lasts = False
 
     # Answers
 
@@ -229,7 +236,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def _patience(self) -> float:
         if self._phase is HEAD:
             return self._limits.head_seconds
-        return self._limits.body_seconds if self._phase is BODY else self._limits.idle_seconds
+        has_to_end = self._phase is BODY and not self._body_lasts
+        return self._limits.body_seconds if has_to_end else self._limits.idle_seconds
+
+    def _let_body_last(self) -> None:
+        """Take the body being read for a stream, which may be slow as long as something comes in the idle time."""
+        if self._phase is BODY:
+            self._body_lasts = True
+            self._deadline.allow(self._patience())
 
     def _missed_deadline(self) -> None:
         """Act on a missed deadline: 408 to a slow sender, the end for an idle one, more time while it is our turn."""

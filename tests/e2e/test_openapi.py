@@ -30,6 +30,10 @@ ENVIRONMENT = {
     "type": "string",
     "enum": ["API_KEY_ENVIRONMENT_UNSPECIFIED", "API_KEY_ENVIRONMENT_LIVE", "API_KEY_ENVIRONMENT_TEST"],
 }
+DETAILS = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
+}
 ADDITIONS: dict[str, Any] = {
     "sdk_developer_v1_CreateApiKeyRequest": {
         "properties": {
@@ -37,11 +41,12 @@ ADDITIONS: dict[str, Any] = {
             "environment": ENVIRONMENT,
             "expiresAt": {"type": "string", "maxLength": 40},
             "requestId": {"type": "string", "format": "uuid"},
-        }
+        },
+        "additionalProperties": False,
     },
     "sdk_developer_v1_ApiKey": {"properties": {"environment": ENVIRONMENT}},
-    "ValidationError": {"properties": {"code": {"type": "string"}, "message": {"type": "string"}}},
-    "Error": {"properties": {"code": {"type": "string"}}},
+    "ValidationError": {"properties": {"code": {"type": "string"}, "message": {"type": "string"}, "details": DETAILS}},
+    "Error": {"properties": {"code": {"type": "string"}, "details": DETAILS}},
 }
 CASES_PER_OPERATION = 100
 FEWER_CASES = 40

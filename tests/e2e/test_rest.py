@@ -1,10 +1,13 @@
 """What only REST has: JSON as it may arrive, methods, paths, queries, and the pages around the API."""
 
+import gzip
 import json
 from typing import Any
 
 import httpx2
 import pytest
+from google.rpc.status_pb2 import Status
+from sdk.developer.v1.developer_service_pb2 import CreateApiKeyRequest, CreateApiKeyResponse
 
 from server.identity.local_issuer import LocalIssuer
 from tests.e2e.clients import RestClient
@@ -124,11 +127,34 @@ async def test_a_body_of_another_type_is_not_taken(rest: RestClient, content_typ
     assert response.status_code == 415
     assert set(response.json()) == {"code", "message"}
     assert response.json()["code"] == "ERROR_CODE_UNSUPPORTED_MEDIA_TYPE"
+    assert {"x-request-id", "x-ratelimit-remaining", "accept-post"} <= set(response.headers)
 
 
-async def test_a_compressed_body_is_not_taken(rest: RestClient) -> None:
+async def test_who_may_not_call_is_told_so_whatever_the_body_is(rest: RestClient) -> None:
+    response = await rest.http.post(KEYS, content=GOOD, headers={"content-type": "text/plain"})
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer realm=")
+
+
+async def test_a_compressed_body_is_read(rest: RestClient) -> None:
     headers = {"authorization": f"Bearer {rest.token}", "content-type": JSON, "content-encoding": "gzip"}
+    assert (await rest.http.post(KEYS, content=gzip.compress(GOOD), headers=headers)).status_code == 200
+    assert (await rest.http.post(KEYS, content=GOOD, headers=headers)).status_code == 400
+    headers["content-encoding"] = "br"
     assert (await rest.http.post(KEYS, content=GOOD, headers=headers)).status_code == 415
+
+
+async def test_protobuf_is_spoken_over_http_too(rest: RestClient) -> None:
+    headers = {
+        "authorization": f"Bearer {rest.token}",
+        "content-type": "application/x-protobuf",
+        "accept": "application/x-protobuf",
+    }
+    request = CreateApiKeyRequest(name="a", scopes=["read"]).SerializeToString()
+    response = await rest.http.post(KEYS, content=request, headers=headers)
+    assert CreateApiKeyResponse.FromString(response.content).api_key.name == "a"
+    response = await rest.http.post(KEYS, content=b"", headers=headers)
+    assert (response.status_code, Status.FromString(response.content).code) == (400, 3)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
 from server.transcoding.codec.document import note_doubled
+from server.transcoding.codec.required import missing_fields
 from server.transcoding.codec.wellknown import Form, well_known
 from server.transcoding.violation import Faults, Refused
 
@@ -46,21 +47,27 @@ class _Any:
         if inner is None:
             faults.add("@type", "must be the URL of a known message type")
             return
+        message_class = message_factory.GetMessageClass(inner)
+        content = message_class()
+        self._read_content(content, inner, rest, faults)
+        for path in missing_fields(content):
+            faults.add(path, "is required")
         message.type_url = value["@type"]
-        message.value = self._content(inner, rest, faults).SerializeToString(deterministic=True)
+        message.value = message_class.SerializePartialToString(content, deterministic=True)
 
-    def _content(self, inner: Descriptor, rest: dict[str, object], faults: Faults) -> Message:
-        content = message_factory.GetMessageClass(inner)()
+    def _read_content(self, content: Message, inner: Descriptor, rest: dict[str, object], faults: Faults) -> None:
         form = self._form_of(inner)
         if not is_special(inner):
             form.read(content, rest, faults)
-            return content
+            return
         if rest.keys() != {"value"}:
             raise Refused("must have the fields @type and value")
         mark = len(faults)
-        form.read(content, rest["value"], faults)
+        try:
+            form.read(content, rest["value"], faults)
+        except Refused as refusal:
+            faults.add("", str(refusal))
         faults.within(mark, "value")
-        return content
 
     def write(self, message: Any) -> dict[str, Any]:
         if not message.type_url:
@@ -76,11 +83,9 @@ class _Any:
         return {"@type": message.type_url, **({"value": written} if is_special(inner) else written)}
 
     def _find(self, url: object) -> Descriptor | None:
+        if not isinstance(url, str) or "/" not in url or not url.isascii():
+            return None
         try:
-            return (
-                self._pool.FindMessageTypeByName(url.rpartition("/")[2])
-                if isinstance(url, str) and "/" in url
-                else None
-            )
+            return self._pool.FindMessageTypeByName(url.rpartition("/")[2])
         except KeyError:
             return None

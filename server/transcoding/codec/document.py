@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import NoReturn
 
+import orjson
+
 from server.transcoding.violation import Faults, Refused
 
 MAX_DEPTH = 100
@@ -60,6 +62,41 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse
 
 def parse_document(body: bytes) -> object:
     """Parse one JSON document. Raises `Refused` with what completes the sentence "The body …"."""
+    document = _find_plain(body)
+    return _parse(body) if document is None else document
+
+
+def _find_plain(body: bytes) -> object:
+    """Parse with orjson, which takes a quarter of the time; None where it may have lost something, and for null.
+
+    It keeps the last of doubled names and rounds whatever is no plain integer. Names and strings have two quotes each:
+    when those of the outcome make up for every quote in the text, no name has been dropped.
+    """
+    try:
+        document: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    quotes = 0
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for value in level:
+            if type(value) is str:
+                quotes += 2
+            elif type(value) is dict:
+                quotes += 2 * len(value)
+                below += value.values()
+            elif type(value) is list:
+                below += value
+            elif type(value) is float:
+                return None
+        if not below:
+            return document if quotes == body.count(b'"') else None
+        level = below
+    return None
+
+
+def _parse(body: bytes) -> object:
     try:
         text = body.decode()
     except UnicodeDecodeError as fault:
@@ -88,8 +125,8 @@ def _decode(text: str) -> object:
 
 def _too_deep(document: object) -> bool:
     level = [document]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for value in level for child in _children(value)]
+    for _ in range(MAX_DEPTH):
+        level = [child for value in level for child in _children(value) if isinstance(child, dict | list)]
         if not level:
             return False
     return True

@@ -11,9 +11,11 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from server.transcoding.codec.document import MAX_DIGITS, Number
 from server.transcoding.violation import Refused
@@ -41,7 +43,20 @@ def scalar_of(field: FieldDescriptor) -> Scalar:
     """Return the rules for a scalar or enum field."""
     if field.enum_type is not None:
         return _enum(field.enum_type)
+    if field.type == FieldDescriptor.TYPE_STRING and not _checks_text(field):
+        return _UNCHECKED_STRING
     return _SCALARS[field.type]
+
+
+def _checks_text(field: FieldDescriptor) -> bool:
+    """Tell whether protobuf lets only UTF-8 into a string: in proto3; elsewhere it may let anything in."""
+    message = field.containing_type
+    return message is not None and _syntax(message.file) == "proto3"
+
+
+@lru_cache(maxsize=64)
+def _syntax(file: FileDescriptor) -> str:
+    return FileDescriptorProto.FromString(file.serialized_pb).syntax
 
 
 def _read_string(value: object) -> str:
@@ -57,6 +72,11 @@ def _check_text(value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise Refused("has half of a surrogate pair") from None
+
+
+def _write_unchecked(value: str | bytes) -> str:
+    """Return a string's text; protobuf gives one that is not UTF-8 as bytes."""
+    return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 def _read_bool(value: object) -> bool:
@@ -182,7 +202,7 @@ def _enum(enum: EnumDescriptor) -> Scalar:
 
     def read(value: object) -> int:
         number = numbers.get(value) if type(value) is str else value
-        if type(number) is not int or not -(2**31) <= number < 2**31 or (closed and number not in names):
+        if type(number) is not int or (number not in names and (closed or not -(2**31) <= number < 2**31)):
             raise Refused(expected)
         return number
 
@@ -206,7 +226,7 @@ def _enum_text(numbers: Mapping[str, int]) -> Callable[[str], int]:
 
 
 def _read_null(value: object) -> int:
-    if value is not None and value != "NULL_VALUE":
+    if value is not None and value != "NULL_VALUE" and (type(value) is not int or value != 0):
         raise Refused("must be null")
     return 0
 
@@ -227,6 +247,7 @@ _UINT32 = _number(0, 2**32 - 1)
 _INT64 = _number(-(2**63), 2**63 - 1, write=str)
 _UINT64 = _number(0, 2**64 - 1, write=str)
 STRING = Scalar(read=_read_string, parse=_read_string)
+_UNCHECKED_STRING = Scalar(read=_read_string, parse=_read_string, write=_write_unchecked)
 DOUBLE = Scalar(read=_read_double, parse=_parse_double, write=_write_double)
 _SCALARS: dict[int, Scalar] = {
     FieldDescriptor.TYPE_STRING: STRING,

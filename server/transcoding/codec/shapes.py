@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from server.transcoding.codec.document import Doubled
 from server.transcoding.codec.scalars import scalar_of
@@ -19,10 +20,14 @@ _Put = Callable[[Any, Any, object, Faults], None]
 
 
 class Shape(NamedTuple):
-    """How a field is read into its message and its value written; `write` None means as it is."""
+    """How a field is read into its message and its value written; `write` None means as it is.
+
+    `take` reads the value alone, where there is nothing to do but set it.
+    """
 
     read: Callable[[Any, object, Faults], None]
     write: _Write | None
+    take: Callable[[object], Any] | None = None
 
 
 def scalar(field: FieldDescriptor) -> Shape:
@@ -33,7 +38,7 @@ def scalar(field: FieldDescriptor) -> Shape:
     def read(message: Any, value: object, _faults: Faults) -> None:
         setattr(message, name, read_value(value))
 
-    return Shape(read, rules.write)
+    return Shape(read, rules.write, read_value)
 
 
 def scalar_list(field: FieldDescriptor) -> Shape:
@@ -42,13 +47,18 @@ def scalar_list(field: FieldDescriptor) -> Shape:
     read_value, write_value = rules.read, rules.write
 
     def read(message: Any, value: object, faults: Faults) -> None:
-        values = []
-        for index, item in enumerate(_array(value)):
+        values = _array(value)
+        try:
+            getattr(message, name).extend([read_value(item) for item in values])
+        except Refused:
+            note_each(values, faults)
+
+    def note_each(values: list[object], faults: Faults) -> None:
+        for index, item in enumerate(values):
             try:
-                values.append(read_value(item))
+                read_value(item)
             except Refused as refusal:
                 faults.add(f"[{index}]", str(refusal))
-        getattr(message, name).extend(values)
 
     def write(values: Any) -> list[Any]:
         return values[:] if write_value is None else [write_value(value) for value in values]
@@ -56,13 +66,14 @@ def scalar_list(field: FieldDescriptor) -> Shape:
     return Shape(read, write)
 
 
-def message(name: str, form: Form) -> Shape:
-    """Return the shape of a singular message field whose values have the given form."""
+def message(name: str, descriptor: Descriptor, form: Form) -> Shape:
+    """Return the shape of a singular message field whose values have the given type and form."""
     read_value = form.read
+    set_in_parent = message_factory.GetMessageClass(descriptor).SetInParent  # a field may have this name too
 
     def read(message: Any, value: object, faults: Faults) -> None:
         child = getattr(message, name)
-        child.SetInParent()
+        set_in_parent(child)
         read_value(child, value, faults)
 
     return Shape(read, form.write)
@@ -95,6 +106,7 @@ def mapping(field: FieldDescriptor, form: Form | None) -> Shape:
     assert field.message_type is not None  # noqa: S101 - maps are lists of entry messages
     key_field, value_field = field.message_type.fields
     read_key = scalar_of(key_field).parse if key_field.type != FieldDescriptor.TYPE_BOOL else _map_bool
+    write_key = _map_key(key_field)
     put, write_value = _map_value(value_field, form)
 
     def read(message: Any, value: object, faults: Faults) -> None:
@@ -115,7 +127,7 @@ def mapping(field: FieldDescriptor, form: Form | None) -> Shape:
                 faults.within(mark, f"[{json.dumps(text)}]")
 
     def write(entries: Any) -> dict[str, Any]:
-        return {_map_key(key): value if write_value is None else write_value(value) for key, value in entries.items()}
+        return {write_key(key): value if write_value is None else write_value(value) for key, value in entries.items()}
 
     return Shape(read, write)
 
@@ -126,8 +138,10 @@ def _map_bool(text: str) -> bool:
     return text == "true"
 
 
-def _map_key(key: object) -> str:
-    return str(key).lower() if type(key) is bool else str(key)
+def _map_key(field: FieldDescriptor) -> Callable[[Any], str]:
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return lambda key: "true" if key else "false"
+    return scalar_of(field).write or str
 
 
 def _map_value(field: FieldDescriptor, form: Form | None) -> tuple[_Put, _Write | None]:

@@ -6,11 +6,12 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor
 
-from server.transcoding.codec.document import Number, note_doubled
+from server.transcoding.codec.document import MAX_DEPTH, Number, note_doubled
 from server.transcoding.codec.scalars import DOUBLE, STRING, Scalar, scalar_of
 from server.transcoding.violation import Faults, Refused
 
@@ -24,6 +25,9 @@ _DURATION = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
 _MAX_DURATION = 315_576_000_000
 _FIRST_SECOND = -62_135_596_800
 _LAST_SECOND = 253_402_300_799
+_LAST_NANO = 999_999_999
+_ROOM = 90
+"""How many of protobuf's 100 levels a Struct, ListValue or Value may take up: an object in it costs 3, a list 2."""
 _MASK_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*|\*")
 _CAPITAL = re.compile(r"[A-Z]")
 _CAMEL = re.compile(r"_([a-z])")
@@ -70,8 +74,10 @@ def _parse_timestamp(message: Any, text: str) -> None:
 
 
 def _write_timestamp(message: Any) -> str:
-    moment = _EPOCH + timedelta(seconds=message.seconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + f"{_fraction(message.nanos)}Z"
+    seconds, nanos = message.seconds, message.nanos
+    if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos <= _LAST_NANO):
+        raise ValueError(f"a Timestamp of {seconds} seconds and {nanos} nanoseconds is no time from year 1 to 9999")
+    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}{_fraction(nanos)}Z"
 
 
 def _parse_duration(message: Any, text: str) -> None:
@@ -79,7 +85,7 @@ def _parse_duration(message: Any, text: str) -> None:
     if parts is None:
         raise Refused("must be a duration in seconds such as 1.5s")
     seconds, nanos = int(parts[2]), _nanos(parts[3])
-    if seconds > _MAX_DURATION or (seconds == _MAX_DURATION and nanos):
+    if seconds > _MAX_DURATION:
         raise Refused(f"must be a duration of at most {_MAX_DURATION}s")
     sign = -1 if parts[1] else 1
     message.seconds = sign * seconds
@@ -87,8 +93,11 @@ def _parse_duration(message: Any, text: str) -> None:
 
 
 def _write_duration(message: Any) -> str:
-    sign = "-" if message.seconds < 0 or message.nanos < 0 else ""
-    return f"{sign}{abs(message.seconds)}{_fraction(abs(message.nanos))}s"
+    seconds, nanos = message.seconds, message.nanos
+    if abs(seconds) > _MAX_DURATION or abs(nanos) > _LAST_NANO or seconds * nanos < 0:
+        raise ValueError(f"a Duration of {seconds} seconds and {nanos} nanoseconds is out of range")
+    sign = "-" if seconds < 0 or nanos < 0 else ""
+    return f"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"
 
 
 def _parse_mask(message: Any, text: str) -> None:
@@ -118,7 +127,7 @@ def _from_text(parse: Callable[[Any, str], None]) -> Callable[[Any, object, Faul
     return read
 
 
-def _read_struct(message: Any, value: object, faults: Faults) -> None:
+def _read_struct(message: Any, value: object, faults: Faults, room: int = _ROOM) -> None:
     if not isinstance(value, dict):
         raise Refused("must be a JSON object")
     fields = message.fields
@@ -127,25 +136,25 @@ def _read_struct(message: Any, value: object, faults: Faults) -> None:
         mark = len(faults)
         try:
             STRING.read(key)
-            _read_value(fields[key], item, faults)
+            _read_value(fields[key], item, faults, room - 3)
         except Refused as refusal:
             faults.add("", str(refusal))
         faults.within(mark, key)
 
 
-def _read_list(message: Any, value: object, faults: Faults) -> None:
+def _read_list(message: Any, value: object, faults: Faults, room: int = _ROOM) -> None:
     if not isinstance(value, list):
         raise Refused("must be a JSON array")
     for index, item in enumerate(value):
         mark = len(faults)
         try:
-            _read_value(message.values.add(), item, faults)
+            _read_value(message.values.add(), item, faults, room - 2)
         except Refused as refusal:
             faults.add("", str(refusal))
         faults.within(mark, f"[{index}]")
 
 
-def _read_value(message: Any, value: object, faults: Faults) -> None:
+def _read_value(message: Any, value: object, faults: Faults, room: int = _ROOM) -> None:
     if value is None:
         message.null_value = 0
     elif type(value) is bool:
@@ -154,12 +163,14 @@ def _read_value(message: Any, value: object, faults: Faults) -> None:
         message.string_value = STRING.read(value)
     elif isinstance(value, int | Number):
         message.number_value = DOUBLE.read(value)
+    elif room <= 0:
+        raise Refused(f"nests too deep: a message has {MAX_DEPTH} levels, of which an object takes 3 and an array 2")
     elif isinstance(value, list):
         message.list_value.SetInParent()
-        _read_list(message.list_value, value, faults)
+        _read_list(message.list_value, value, faults, room)
     else:
         message.struct_value.SetInParent()
-        _read_struct(message.struct_value, value, faults)
+        _read_struct(message.struct_value, value, faults, room)
 
 
 def _write_struct(message: Any) -> dict[str, Any]:
@@ -179,7 +190,9 @@ def _write_value(message: Any) -> Any:
         return _write_struct(value)
     if kind == "list_value":
         return _write_list(value)
-    return DOUBLE.write(value) if kind == "number_value" and DOUBLE.write else value
+    if kind == "number_value" and not isfinite(value):
+        raise ValueError("a Value cannot hold a number that is not finite")
+    return value
 
 
 def _wrapper(scalar: Scalar) -> Form:

@@ -4,23 +4,25 @@ Names are those that clients were promised: schemas `package_Message`, operation
 depends on the descriptors alone, byte for byte.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from server.transcoding.codec.wellknown import well_known
 from server.transcoding.openapi.comments import comments_of
+from server.transcoding.openapi.operations import Header, Operations
 from server.transcoding.openapi.rules import Rules, Schema
-from server.transcoding.openapi.schemas import Schemas
-from server.transcoding.router import Route, find_field, routes_of
-from server.transcoding.template import REST, STAR
+from server.transcoding.openapi.schemas import COMPONENT, Schemas, reference
+from server.transcoding.router import Route, routes_of
 
-_JSON = "application/json"
+__all__ = ["Header", "Info", "document"]
+
 _BEARER = "bearer"
+_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
+"""OpenAPI has no place for others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +34,6 @@ class Info:
     description: str = ""
     server: str = ""
     bearer: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """A request header that every operation takes."""
-
-    name: str
-    description: str
-    required: bool = True
-    example: str = ""
 
 
 def document(
@@ -62,18 +54,20 @@ def document(
         pool.Add(file)
     comments = comments_of(files)
     schemas = Schemas(comments, Rules(pool))
-    operations = _Operations(schemas, comments, headers, frozenset(anonymous))
+    operations = Operations(schemas, comments, headers, frozenset(anonymous))
     found = [pool.FindServiceByName(name) for name in services]
     paths: dict[str, dict[str, Any]] = {}
     for service in found:
         for route in routes_of(service):
-            paths.setdefault(_path(route), {})[route.verb.lower()] = operations.operation(route)
+            if route.verb in _METHODS:
+                paths.setdefault(_path(route), {})[route.verb.lower()] = operations.operation(route)
     result: dict[str, Any] = {"openapi": "3.1.0", "info": _info(info)}
     if info.server:
         result["servers"] = [{"url": info.server}]
     result["security"] = [{_BEARER: []}] if info.bearer else []
     result["tags"] = [_tag(service, comments) for service in found]
     result["paths"] = paths
+    _close(schemas.components, paths)
     result["components"] = {"schemas": dict(sorted({**schemas.components, **_ERRORS}.items()))}
     if info.bearer:
         scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": info.bearer}
@@ -103,143 +97,45 @@ def _path(route: Route) -> str:
     return "/" + "/".join([*pieces, *segments[position:]]) + verb
 
 
-class _Operations:
-    def __init__(
-        self, schemas: Schemas, comments: Mapping[str, str], headers: Sequence[Header], anonymous: frozenset[str]
-    ) -> None:
-        self._anonymous = anonymous
-        self._schemas = schemas
-        self._comments = comments
-        self._headers = [_header(header) for header in headers]
-        self._seen: set[str] = set()
-
-    def operation(self, route: Route) -> Schema:
-        """Describe one route. A second route of an RPC gets a numbered operation id, as ids must be unique."""
-        rpc = route.rpc
-        operation: Schema = {"tags": [rpc.containing_service.name], "summary": rpc.name}
-        if rpc.full_name in self._comments:
-            operation["description"] = self._comments[rpc.full_name]
-        operation["operationId"] = self._unique(rpc.name)
-        is_anonymous = rpc.containing_service.full_name in self._anonymous
-        headers = [] if is_anonymous else self._headers
-        parameters = [*headers, *self._path_parameters(route), *self._query_parameters(route)]
-        if is_anonymous:
-            operation["security"] = []
-        if parameters:
-            operation["parameters"] = parameters
-        if route.body:
-            operation["requestBody"] = {"content": _content(self._body(route)), "required": True}
-        if rpc.GetOptions().deprecated:
-            operation["deprecated"] = True
-        operation["responses"] = self._responses(route)
-        return operation
-
-    def _unique(self, name: str) -> str:
-        candidate, number = name, 1
-        while candidate in self._seen:
-            number += 1
-            candidate = f"{name}{number}"
-        self._seen.add(candidate)
-        return candidate
-
-    def _body(self, route: Route) -> Schema:
-        message = route.rpc.input_type
-        if route.body == "*":
-            return self._schemas.message(message, {variable.field for variable in route.template.variables})
-        return self._schemas.field(message.fields_by_name[route.body])
-
-    def _responses(self, route: Route) -> Schema:
-        message = route.rpc.output_type
-        if route.response_body:
-            schema = self._schemas.field(message.fields_by_name[route.response_body])
-        else:
-            schema = self._schemas.message(message)
-        return {
-            "200": {"description": "The call succeeded.", "content": _content(schema)},
-            "400": {"description": "The request is invalid.", "content": _content(_reference("ValidationError"))},
-            "default": {"description": "The call failed.", "content": _content(_reference("Error"))},
-        }
-
-    def _path_parameters(self, route: Route) -> Iterator[Schema]:
-        for variable in route.template.variables:
-            field = find_field(route.rpc.input_type, variable.field)
-            if field is not None:
-                schema = self._schemas.field(field)
-                if schema.get("type") == "string":
-                    schema = _path_text(schema, route.template.segments[variable.start : variable.end])
-                yield _parameter(variable.field, "path", schema, required=True)
-
-    def _query_parameters(self, route: Route) -> Iterator[Schema]:
-        if route.body == "*":
-            return
-        taken = {variable.field for variable in route.template.variables} | {route.body}
-        for path, field in _leaves(route.rpc.input_type, (), ""):
-            if path not in taken and path.partition(".")[0] != route.body:
-                yield _parameter(path, "query", self._schemas.field(field), required=False)
+def _close(components: Mapping[str, Schema], paths: Mapping[str, Mapping[str, Schema]]) -> None:
+    """Say of the messages that occur in requests only that unknown fields are refused; answers may grow new ones."""
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    asked = _mentioned([operation.get("requestBody") for operation in operations], components)
+    answered = _mentioned([operation["responses"] for operation in operations], components)
+    for name in asked - answered:
+        components[name]["additionalProperties"] = False
 
 
-def _path_text(schema: Schema, segments: Sequence[str]) -> Schema:
-    """Add what a path demands of a variable: no empty value, and the literals of a pattern such as `projects/*`."""
-    if tuple(segments) == (STAR,):
-        return {"minLength": 1, **schema}
-    pattern = "/".join({STAR: "[^/]+", REST: ".*"}.get(segment, segment.replace(".", r"\.")) for segment in segments)
-    return {**schema, "pattern": f"^{pattern}$"}
-
-
-def _leaves(message: Descriptor, above: tuple[str, ...], prefix: str) -> Iterator[tuple[str, FieldDescriptor]]:
-    """Yield what a query string can set: scalars, lists of them, and text forms, also inside messages; no recursion."""
-    for field in message.fields:
-        path = prefix + field.name
-        inner = field.message_type
-        if inner is None:
-            yield path, field
-        elif field.is_repeated:
-            continue
-        elif (form := well_known(inner)) is not None:
-            if form.parse is not None:
-                yield path, field
-        elif inner.full_name not in above and inner.full_name != message.full_name:
-            yield from _leaves(inner, (*above, message.full_name), f"{path}.")
-
-
-def _parameter(name: str, place: str, schema: Schema, *, required: bool) -> Schema:
-    schema = dict(schema)
-    items = schema.get("items")
-    description = schema.pop("description", None) or (items.get("description") if items else None)
-    parameter: Schema = {"name": name, "in": place}
-    if description:
-        parameter["description"] = description
-    return {**parameter, "required": required, "schema": schema}
-
-
-def _header(header: Header) -> Schema:
-    schema: Schema = {"type": "string"}
-    if header.example:
-        schema["example"] = header.example
-    return {
-        "name": header.name,
-        "in": "header",
-        "description": header.description,
-        "required": header.required,
-        "schema": schema,
-    }
-
-
-def _content(schema: Schema) -> Schema:
-    return {_JSON: {"schema": schema}}
-
-
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _mentioned(roots: Sequence[Any], components: Mapping[str, Schema]) -> set[str]:
+    """Return the components that schemas refer to, directly or through others."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+            name = str(value.get("$ref", "")).removeprefix(COMPONENT)
+            if name in components and name not in found:
+                found.add(name)
+                waiting.append(components[name])
+    return found
 
 
 _CODE = {"type": "string", "description": "Symbolic name of the failure, for programs."}
+_DETAILS = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"@type": {"type": "string"}}, "required": ["@type"]},
+    "description": "What else the service says of the failure, each message with the URL of its type.",
+}
 _ERRORS: Mapping[str, Schema] = {
     "Error": {
         "type": "object",
         "properties": {
             "code": _CODE,
             "message": {"type": "string", "description": "What went wrong, for people."},
+            "details": _DETAILS,
         },
         "description": "Why a call failed.",
     },
@@ -250,9 +146,10 @@ _ERRORS: Mapping[str, Schema] = {
             "message": {"type": "string", "description": "All violations in one sentence."},
             "violations": {
                 "type": "array",
-                "items": _reference("FieldViolation"),
+                "items": reference("FieldViolation"),
                 "description": "One entry for each faulty field; empty when the fault is in no single field.",
             },
+            "details": _DETAILS,
         },
         "required": ["violations"],
         "description": "Why a request was refused.",

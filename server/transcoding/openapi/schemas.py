@@ -37,6 +37,8 @@ _WELL_KNOWN: Mapping[str, Schema] = {
     "google.protobuf.Value": {},
     "google.protobuf.Any": {"type": "object", "properties": {"@type": {"type": "string"}}},
 }
+COMPONENT = "#/components/schemas/"
+"""Where a reference leads, before the component's name."""
 _WRAPPER = "Value"
 _NULL = "google.protobuf.NullValue"
 
@@ -64,7 +66,7 @@ class Schemas:
             schema["required"] = [field.json_name for field in descriptor.fields if self._rules.required(field)]
             self._describe(schema, descriptor.full_name)
         self._relax(self.components[name], descriptor, not_required)
-        return {"$ref": f"#/components/schemas/{name}"}
+        return reference(name)
 
     def _relax(self, schema: Schema, descriptor: Descriptor, not_required: Set[str]) -> None:
         loose = {field.json_name for field in descriptor.fields if field.name in not_required}
@@ -120,3 +122,8 @@ def _well_known(descriptor: Descriptor) -> Schema | None:
         schema["type"] = [schema["type"], "null"]
         return schema
     return None
+
+
+def reference(name: str) -> Schema:
+    """Return a reference to a component."""
+    return {"$ref": f"{COMPONENT}{name}"}

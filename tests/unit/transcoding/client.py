@@ -15,6 +15,9 @@ class Response:
     status: int
     headers: dict[str, str]
     body: bytes
+    parts: tuple[bytes, ...] = ()
+    whole: bool = True
+    """Whether the response came to its end."""
 
     def json(self) -> Any:
         """Return the body's document."""
@@ -35,6 +38,8 @@ class Client:
         headers: list[tuple[str, str]] | None = None,
         *,
         gone: asyncio.Event | None = None,
+        http_version: str = "1.1",
+        state: dict[str, Any] | None = None,
     ) -> Response:
         """Send one request. A list of bytes is sent chunk by chunk, without a length."""
         chunks = body if isinstance(body, list) else [body.encode() if isinstance(body, str) else body]
@@ -57,13 +62,15 @@ class Client:
         async def send(event: Any) -> None:
             out.append(event)
 
-        await self._app(_scope(method, target, sent), receive, send)
+        scope = _scope(method, target, sent) | {"http_version": http_version, "state": state or {}}
+        await self._app(scope, receive, send)
         if not out:
-            return Response(0, {}, b"")
-        start, content = out
-        return Response(
-            start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content["body"]
-        )
+            return Response(0, {}, b"", whole=False)
+        start, *contents = out
+        parts = tuple(content["body"] for content in contents)
+        received = {name.decode(): value.decode() for name, value in start["headers"]}
+        whole = bool(contents) and not contents[-1].get("more_body", False)
+        return Response(start["status"], received, b"".join(parts), parts, whole)
 
 
 def _scope(method: str, target: str, headers: list[tuple[str, str]]) -> dict[str, Any]:

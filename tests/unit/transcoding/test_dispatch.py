@@ -12,7 +12,8 @@ from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
 from server.transcoding.app import Options, Transcoder
-from server.transcoding.errors import DETAILS_KEY
+from server.transcoding.details import DETAILS_KEY
+from server.transcoding.dispatch import Dispatcher
 from tests.unit.transcoding.client import Client
 from tests.unit.transcoding.kitchen import SERVICE, message
 from tests.unit.transcoding.kitchen_app import JSON, NAME, get_book, serve
@@ -22,17 +23,6 @@ async def test_a_method_nobody_implements_is_said_so() -> None:
     response = await serve().send("DELETE", "/v1/books/a")
 
     assert (response.status, response.json()["code"]) == (501, "UNIMPLEMENTED")
-
-
-async def test_a_streaming_method_is_not_served_yet() -> None:
-    async def watch(_request: Any, _context: Any) -> Any:
-        yield message("Book")()
-
-    generic = grpc.method_handlers_generic_handler(NAME, {"Watch": grpc.unary_stream_rpc_method_handler(watch)})
-
-    response = await Client(Transcoder([SERVICE], [generic])).send("GET", "/v1/books:watch")
-
-    assert response.status == 501
 
 
 async def test_an_abort_is_the_answer_even_when_its_exception_is_swallowed() -> None:
@@ -89,10 +79,24 @@ async def test_with_a_deserializer_the_handler_gets_the_message() -> None:
 
     kind = message("GetBookRequest")
     registered = grpc.unary_unary_rpc_method_handler(handler, kind.FromString, kind.SerializeToString)
-    client = Client(Transcoder([SERVICE], [grpc.method_handlers_generic_handler(NAME, {"GetBook": registered})]))
+    generic = grpc.method_handlers_generic_handler(NAME, {"GetBook": registered})
+    client = Client(Transcoder([SERVICE], Dispatcher([generic])))
 
     assert (await client.send("GET", "/v1/books/a")).json()["name"] == "a"
     assert (await client.send("GET", "/v1/books/%zz")).status == 400
+
+
+async def test_a_plain_function_will_do() -> None:
+    def handler(request: Any, _context: Any) -> Any:
+        return message("Book")(name=request().name)
+
+    def watch(_request: Any, _context: Any) -> Any:
+        yield message("Book")(name="a")
+
+    client = serve(GetBook=handler, Watch=watch)
+
+    assert (await client.send("GET", "/v1/books/a")).json()["name"] == "a"
+    assert (await client.send("GET", "/v1/books:watch")).json()["name"] == "a"
 
 
 async def test_an_unexpected_exception_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,17 +1,20 @@
 """Strict proto3 JSON, against tables and against protobuf's own json_format as the oracle."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.transcoding.codec.document import parse_document
 from server.transcoding.codec.message import Codecs
-from server.transcoding.violation import MAX_VIOLATIONS, Faults, Refused
+from server.transcoding.violation import MAX_VIOLATIONS, Faults
+from tests.unit.transcoding.codec import reading
+from tests.unit.transcoding.codec.reading import same
 from tests.unit.transcoding.kitchen import POOL, compile_proto, descriptor, message, pool_of
 from tests.unit.transcoding.messages import sinks
 
@@ -28,23 +31,12 @@ def read(body: str | bytes) -> Any:
 
 def attempt(body: str | bytes) -> tuple[Any, list[tuple[str, str]]]:
     """Read a Sink and return it with the faults."""
-    faults = Faults()
-    sink = SINK.message_class()
-    try:
-        SINK.read(sink, parse_document(body.encode() if isinstance(body, str) else body), faults)
-    except Refused as refusal:
-        faults.add("body", str(refusal))
-    return sink, list(faults)
+    return reading.attempt(SINK, body)
 
 
 def fields(body: str | bytes) -> list[str]:
     """Return the paths of the faults of a document."""
     return [field for field, _ in attempt(body)[1]]
-
-
-def same(left: Any, right: Any) -> bool:
-    """Compare messages by their bytes, so that NaN equals itself."""
-    return bool(left.SerializeToString(deterministic=True) == right.SerializeToString(deterministic=True))
 
 
 @given(sinks())
@@ -82,21 +74,34 @@ def _without_empty_lists(value: Any, kind: Any) -> Any:
     return value
 
 
+@given(sinks(), st.integers(0), st.binary(min_size=1, max_size=3))
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_a_damaged_message_is_written_or_has_no_json_form(sink: Any, place: int, patch: bytes) -> None:
+    octets = sink.SerializeToString(deterministic=True)
+    place %= len(octets) + 1
+    try:
+        damaged = SINK.message_class.FromString(octets[:place] + patch + octets[place + len(patch) :])
+    except DecodeError:
+        return
+    with suppress(ValueError):
+        orjson.dumps(SINK.write(damaged))
+
+
 @given(st.binary(max_size=60))
 @settings(deadline=None)
 def test_random_bytes_are_read_or_refused(body: bytes) -> None:
     attempt(body)
 
 
+_STRINGS = st.text(st.characters(), max_size=4)  # lone surrogates too
+_NAMES = st.sampled_from([name for field in descriptor("Sink").fields for name in (field.name, field.json_name)])
+_URLS = st.sampled_from(["x/kitchen.v1.Sink", "x/google.protobuf.Value", "x/google.protobuf.Any", "x/y"]) | _STRINGS
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats() | _STRINGS,
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from([field.json_name for field in descriptor("Sink").fields]) | st.text(max_size=3),
-            inner,
-            max_size=4,
-        )
+        | st.dictionaries(_NAMES | _STRINGS, inner, max_size=4)
+        | st.builds(lambda url, rest: {"@type": url, **rest}, _URLS, st.dictionaries(_NAMES, inner, max_size=2))
     ),
     max_leaves=12,
 )
@@ -248,7 +253,13 @@ def test_a_value_is_read(body: str, field: str, value: Any) -> None:
         ('{"any": {"@type": "type.googleapis.com/kitchen.v1.Inner", "nums": ["x"]}}', "any.nums[0]"),
         ('{"any": {"@type": "type.googleapis.com/google.protobuf.Duration"}}', "any"),
         ('{"any": []}', "any"),
-        ('{"nullField": 0}', "nullField"),
+        ('{"any": {"@type": "x/\\ud800"}}', "any.@type"),
+        ('{"any": {"@type": "\\ud800/kitchen.v1.Inner"}}', "any.@type"),
+        ('{"any": {"@type": "x/y", "@type": "x/kitchen.v1.Inner"}}', "any.@type"),
+        ('{"any": {"@type": "x/kitchen.v1.Inner", "nums": [], "nums": []}}', "any.nums"),
+        ('{"any": {"@type": "x/google.protobuf.Duration", "value": 1}}', "any.value"),
+        ('{"list": ' + "[" * 46 + "]" * 46 + "}", "list" + "[0]" * 45),
+        ('{"nullField": 1}', "nullField"),
         # the document itself
         ("", "body"),
         ("[]", "body"),
@@ -300,7 +311,8 @@ def test_an_unknown_enum_name_lists_the_known_ones() -> None:
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
-    read('{"value": ' + "[" * 99 + "]" * 99 + "}")
+    for body in ('{"child": ' * 99 + "{}" + "}" * 99, '{"list": ' + "[" * 45 + "]" * 45 + "}"):
+        assert same(SINK.message_class.FromString(read(body).SerializeToString()), read(body))
 
 
 def test_a_wide_document_is_not_a_deep_one() -> None:
@@ -364,7 +376,13 @@ def test_a_damaged_any_is_still_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "written"), [(0.1, 0.1), (1 / 3, 0.33333334), (3.4028234663852886e38, 3.4028235e38)]
+    ("stored", "written"),
+    [
+        (0.1, 0.1),
+        (1 / 3, 0.33333334),
+        (3.4028234663852886e38, 3.4028235e38),
+        (1.3644169484905433e-05, 1.36441695e-05),
+    ],
 )
 def test_a_float_is_written_as_the_shortest_decimal(stored: float, written: float) -> None:
     assert SINK.write(message("Sink")(a_float=stored))["aFloat"] == pytest.approx(written, rel=1e-12)

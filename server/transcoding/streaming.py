@@ -1,0 +1,147 @@
+"""Streams over HTTP: requests as lines, responses as lines, server-sent events, one JSON array or raw bytes.
+
+A response begins with the first message, so that an error before it is an error like any other. An error after it is
+always visible: it is the last element, or raw bytes end without their last chunk.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+import orjson
+
+from server.transcoding.binding import Binding, Request
+from server.transcoding.endpoint import Endpoint
+from server.transcoding.headers import HeaderRules, Headers, Metadata
+from server.transcoding.media import Form
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+_TYPES = {Form.LINES: b"application/x-ndjson", Form.EVENTS: b"text/event-stream", Form.ARRAY: b"application/json"}
+_NO_TYPE = b"application/octet-stream"
+_NO_BUFFERING = (b"x-accel-buffering", b"no")
+"""Asks proxies that collect responses to pass this one on as it comes."""
+
+
+class Inbox:
+    """Receives for a call that reads when it likes, at most one event ahead, and cancels its task when the client goes.
+
+    `gone` tells that from other cancellations. A client is not seen to go while it has sent more than the call reads.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._events: asyncio.Queue[Event] = asyncio.Queue(maxsize=1)
+        self._reader = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._pump = asyncio.get_running_loop().create_task(self._run())
+        self.gone = False
+
+    async def receive(self) -> Event:
+        """Return the next event of the body."""
+        return await self._events.get()
+
+    async def _run(self) -> None:
+        ended = False
+        while (event := await self._receive())["type"] != "http.disconnect":
+            if not ended:
+                await self._events.put(event)
+                ended = not event.get("more_body", False)
+        self.gone = True
+        self._reader.cancel()
+
+    def stop(self) -> None:
+        """Stop receiving; the call is over."""
+        self._pump.cancel()
+
+
+class RequestLines:
+    """The requests of a client stream, one a line; each is bound like the request of a unary call to the route."""
+
+    def __init__(self, binding: Binding, captures: tuple[str, ...], query: str, lines: AsyncIterator[bytes]) -> None:
+        self._binding = binding
+        self._captures = captures
+        self._query = query
+        self._lines = lines
+        self._last: Request | None = None
+        self.refused = None
+        """As of a `Request`; what is wrong with a line as a whole is raised at once."""
+
+    def __aiter__(self) -> AsyncIterator[Request]:
+        return self
+
+    async def __anext__(self) -> Request:
+        line = await anext(self._lines)
+        self._last = Request(self._binding, self._captures, self._query, line)
+        return self._last
+
+    def spelled(self, field: str) -> str:
+        """Return a field's path as the last request wrote it or would write it."""
+        return field if self._last is None else self._last.spelled(field)
+
+
+class StreamWriter:
+    """Writes one stream. Sending waits while the client does not read, and so does whoever delivers messages."""
+
+    def __init__(self, endpoint: Endpoint, form: Form, headers: HeaderRules, send: Send) -> None:
+        self._endpoint = endpoint
+        self._form = form
+        self._headers = headers
+        self._send = send
+        self.begun = False
+
+    async def deliver(self, message: Any, metadata: Metadata) -> None:
+        """Send one message; before the first one the head of the response."""
+        written = self._endpoint.write(message, self._form)
+        first = not self.begun
+        if first:
+            await self._begin(metadata, written.content_type)
+        await self._send_part(written.body if self._endpoint.is_raw else self._element(written.body, first=first))
+
+    async def end(self, metadata: Metadata) -> None:
+        """End a stream that went well, also one without any message."""
+        rest = b""
+        if self._form is Form.ARRAY:
+            rest = b"]" if self.begun else b"[]"
+        if not self.begun:
+            await self._begin(metadata, _NO_TYPE)
+        await self._send({"type": "http.response.body", "body": rest})
+
+    async def fail(self, error: dict[str, Any]) -> None:
+        """End a stream that has begun with an error as its last element; raw bytes stay without an end."""
+        if self._endpoint.is_raw:
+            return
+        body = orjson.dumps({"error": error})
+        if self._form is Form.EVENTS:
+            last = b"event: error\n" + self._element(body, first=False)
+        else:
+            last = self._element(body, first=False) + (b"]" if self._form is Form.ARRAY else b"")
+        await self._send({"type": "http.response.body", "body": last})
+
+    def _element(self, body: bytes, *, first: bool) -> bytes:
+        if self._form is Form.LINES:
+            return body + b"\n"
+        if self._form is Form.EVENTS:
+            return b"data: " + body + b"\n\n"
+        return (b"[" if first else b",") + body
+
+    async def _begin(self, metadata: Metadata, raw_type: bytes) -> None:
+        self.begun = True
+        content_type = raw_type if self._endpoint.is_raw else _TYPES[self._form]
+        headers: Headers = [*self._headers.write(metadata), (b"content-type", content_type), _NO_BUFFERING]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _send_part(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+class SoleAnswer:
+    """Takes the one response of an RPC whose client streams."""
+
+    def __init__(self) -> None:
+        self.message: Any = None
+
+    async def deliver(self, message: Any, _metadata: Metadata) -> None:
+        """Keep the response; the metadata is also in the outcome."""
+        self.message = message
