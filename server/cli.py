@@ -1,6 +1,6 @@
 """The commands: serve, migrate, reapply, token, check-config. They read the settings, call what does it and print.
 
-Those of operators are made in `operators/` and hooked in here.
+Those of operators and of the gateway are made in `operators/` and `gateway/` and hooked in here.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from server import logs, ports
 from server.app import Addresses, running
 from server.config import Listen, Settings, read_environment
 from server.errors import Error
+from server.gateway.commands import gateway_commands
 from server.keys.reapply import Reapplication
 from server.leaks.commands import leak_check_command
 from server.operators.beside import find_running
@@ -191,6 +192,13 @@ def _add_operators() -> None:
     app.command("leak-check")(check)
 
 
+def _add_gateway() -> None:
+    """Let the commands of the gateway stand beside ours."""
+    commands = gateway_commands(run=_run, say=_say, refuse=_refuse, asked_to_stop=_asked_to_stop)
+    for name, command in commands.items():
+        app.command(name)(command)
+
+
 def _asked_to_stop() -> asyncio.Event:
     """Return what is set by a signal to end."""
     stop = asyncio.Event()
@@ -278,3 +286,4 @@ def _refuse(faults: Sequence[str]) -> NoReturn:
 
 
 _add_operators()
+_add_gateway()

@@ -19,6 +19,7 @@ def tools() -> Iterator[None]:
         for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # a make below `make interop` would name its folder
             patch.delenv(name, raising=False)
         patch.setenv("PATH", f"{ROOT / '.tools' / 'bin'}:{os.environ['PATH']}")
-        missing = [tool for tool in ("grpcurl", "ghz", "curl", "node", "npm", "chromium") if shutil.which(tool) is None]
+        tools = ("grpcurl", "ghz", "museum", "curl", "node", "npm", "chromium")
+        missing = [tool for tool in tools if shutil.which(tool) is None]
         assert not missing, f"{', '.join(missing)} not found: run .ci/tools, or `make interop`, which does"
         yield

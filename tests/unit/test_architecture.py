@@ -48,7 +48,7 @@ def test_only_stores_talk_to_postgresql(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SERVER)))
 def test_only_the_edges_talk_grpc(path: Path) -> None:
-    allowed = path.name in GRPC_FILES or {"rpc", "transcoding"} & {parent.name for parent in path.parents}
+    allowed = path.name in GRPC_FILES or {"rpc", "transcoding", "gateway"} & {parent.name for parent in path.parents}
     assert allowed or not {"grpc", "grpc_status", "grpc_health", "grpc_reflection"} & packages(path)
 
 

@@ -1,0 +1,65 @@
+"""What was learned, ready to serve: linked descriptors in a pool of their own, and the OpenAPI document of them."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from server.gateway.files import CannotLearn
+from server.gateway.reflection import Description
+from server.transcoding.openapi.document import Info, document
+from server.transcoding.router import InvalidRoute, routes_of
+
+_NAMED_IN_TITLE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """The services that have routes, and the files they came from. Equal descriptions have equal fingerprints."""
+
+    services: tuple[ServiceDescriptor, ...]
+    files: FileDescriptorSet
+    fingerprint: str
+
+
+def link(description: Description) -> Catalogue:
+    """Link the files of a description; the pool of generated code is not touched.
+
+    Raises:
+        CannotLearn: the files do not fit together, a rule cannot be served, or no method has one.
+    """
+    files = FileDescriptorSet(file=description.files)
+    pool = DescriptorPool()
+    try:
+        for file in files.file:
+            pool.Add(file)
+        services = [pool.FindServiceByName(name) for name in description.services]
+        served = tuple(service for service in services if any(True for _ in routes_of(service)))
+    except InvalidRoute as fault:
+        raise CannotLearn(f"The upstream has a google.api.http rule that cannot be served: {fault}.") from None
+    except (KeyError, TypeError, ValueError):  # protobuf's text tells of its own functions
+        raise CannotLearn("The upstream's proto files do not fit together: a type they use is not in them.") from None
+    if not served:
+        raise CannotLearn(
+            f"No method of the upstream's services ({', '.join(description.services)}) has a google.api.http rule; "
+            "annotate those to serve (google/api/annotations.proto)."
+        )
+    return Catalogue(services=served, files=files, fingerprint=fingerprint_of(description))
+
+
+def fingerprint_of(description: Description) -> str:
+    """Return a text that changes with what was described, and with nothing else."""
+    digest = hashlib.sha256("\n".join(description.services).encode())
+    for file in description.files:
+        digest.update(hashlib.sha256(file.SerializeToString(deterministic=True)).digest())
+    return digest.hexdigest()
+
+
+def openapi_of(catalogue: Catalogue) -> dict[str, Any]:
+    """Describe the routes. The version is the descriptors' own: it changes when they do."""
+    names = [service.full_name for service in catalogue.services]
+    title = ", ".join(names[:_NAMED_IN_TITLE]) + (" and more" if len(names) > _NAMED_IN_TITLE else "")
+    return document(catalogue.files, names, Info(title=title, version=catalogue.fingerprint[:12]))

@@ -1,0 +1,306 @@
+"""The gateway through the upstream's life: before it is there, while it is away, and when it comes back as another."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import httpx2
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from server.gateway import follower, reflection
+from server.transcoding.options import Options
+from tests.integration.gateway.upstream import Kitchen, Upstreams, fronted
+from tests.unit.transcoding.kitchen import compile_proto, message
+
+LIBRARY = compile_proto(
+    'syntax = "proto3"; package library.v2; import "google/api/annotations.proto";'
+    "message Card { string holder = 1; }"
+    'service Library { rpc GetCard(Card) returns (Card) { option (google.api.http) = {get: "/v2/cards/{holder}"}; } }'
+)
+UNANNOTATED = compile_proto(
+    'syntax = "proto3"; package plain.v1; message M { string id = 1; } service Plain { rpc Get(M) returns (M); }'
+)
+
+
+class Library:
+    """Gives every card."""
+
+    async def GetCard(self, request: Any, _context: Any) -> Any:
+        """Give back the card."""
+        return request
+
+
+async def test_it_may_start_first(upstreams: Upstreams) -> None:
+    async with fronted(upstreams.address) as front:
+        await front.until_told("cannot be reached")
+
+        early, ready = await front.http.get("/v1/books/dune"), await front.http.get("/readyz")
+        described, healthy = await front.http.get("/openapi.json"), await front.http.get("/healthz")
+        await upstreams.start()
+        await front.until(200)
+        later = await front.http.get("/v1/books/dune")
+
+    assert (early.status_code, early.json()["code"], early.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
+    assert (ready.status_code, ready.json()["checks"]) == (503, {"routes": False, "upstream": False})
+    assert (described.status_code, healthy.status_code) == (503, 200)
+    assert later.status_code == 200
+    assert front.told == ["The upstream cannot be reached, or not with these TLS options.", "Ready."]
+
+
+async def test_while_the_upstream_is_away_its_routes_answer_503(upstreams: Upstreams) -> None:
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+        await upstreams.stop()
+        away = await front.until(503)
+        called, absent = await front.http.get("/v1/books/dune"), await front.http.get("/v1/nothing")
+        described = await front.http.get("/openapi.json")
+        await upstreams.start()
+        await front.until(200)
+        back = await front.http.get("/v1/books/dune")
+
+    assert away.json()["checks"] == {"routes": True, "upstream": False}
+    assert (called.status_code, called.json()["code"]) == (503, "UNAVAILABLE")
+    assert called.json()["message"] == "The upstream server cannot be reached."
+    assert (absent.status_code, described.status_code, back.status_code) == (404, 200, 200)
+
+
+async def test_what_comes_back_changed_is_served_changed(upstreams: Upstreams) -> None:
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        before = (await front.http.get("/openapi.json")).json()["info"]
+
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start(LIBRARY, ["library.v2.Library"], Library())
+        await front.until(200)
+        await front.until(200, "/v2/cards/alice")
+        card, book = await front.http.get("/v2/cards/alice"), await front.http.get("/v1/books/dune")
+        after = (await front.http.get("/openapi.json")).json()["info"]
+
+    assert card.json() == {"holder": "alice"}
+    assert book.status_code == 404
+    assert (before["title"], after["title"]) == ("kitchen.v1.Kitchen", "library.v2.Library")
+    assert before["version"] != after["version"]
+
+
+async def test_what_cannot_be_learned_leaves_the_routes_as_they_were(upstreams: Upstreams) -> None:
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start(versions=())
+        await front.until_told("no server reflection")
+        await front.until(200)
+        called = await front.http.get("/v1/books/dune")
+
+    assert called.status_code == 200
+
+
+async def test_what_was_refused_is_learned_when_it_is_mended_without_a_restart(upstreams: Upstreams) -> None:
+    async with fronted(upstreams.address) as front:
+        await upstreams.start(UNANNOTATED, ["plain.v1.Plain"])
+        await front.until_told("google.api.http")
+        ready = await front.http.get("/readyz")
+        await upstreams.stop()
+        await upstreams.start()
+        await front.until(200)
+
+    assert ready.status_code == 503
+    assert "(plain.v1.Plain)" in front.told[-2]
+    assert "annotate" in front.told[-2]
+
+
+async def test_readiness_follows_the_upstreams_health(upstreams: Upstreams) -> None:
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+        await upstreams.health.set("", HealthCheckResponse.NOT_SERVING)
+        ready = await front.until(503)
+        called = await front.http.get("/v1/books/dune")
+        await upstreams.health.set("", HealthCheckResponse.SERVING)
+        await front.until(200)
+
+    assert ready.json()["checks"] == {"routes": True, "upstream": False}
+    assert called.status_code == 200  # the upstream still answers: whether to send calls is the prober's to decide
+
+
+async def test_health_of_other_names_alone_says_nothing(upstreams: Upstreams) -> None:
+    await upstreams.start()
+    await upstreams.health.set("", HealthCheckResponse.SERVICE_UNKNOWN)
+
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+
+async def test_without_a_health_service_the_connection_counts(upstreams: Upstreams) -> None:
+    await upstreams.start(with_health=False)
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start(with_health=False)
+        await front.until(200)
+
+
+async def test_a_call_in_flight_ends_before_the_gateway_does(upstreams: Upstreams) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Library):
+        async def GetCard(self, request: Any, context: Any) -> Any:
+            begun.set()
+            await go_on.wait()
+            return await super().GetCard(request, context)
+
+    await upstreams.start(LIBRARY, ["library.v2.Library"], Slow())
+    async with httpx2.AsyncClient() as patient:
+        async with fronted(upstreams.address) as front:
+            await front.until(200)
+            call = asyncio.create_task(patient.get(front.http.base_url.join("/v2/cards/alice")))
+            await begun.wait()
+            asyncio.get_running_loop().call_soon(go_on.set)
+        response = await call
+
+    assert response.status_code == 200
+
+
+async def test_equal_descriptions_are_learned_once(upstreams: Upstreams) -> None:
+    shuffled = FileDescriptorSet.FromString(LIBRARY.SerializeToString())
+    await upstreams.start(LIBRARY, ["library.v2.Library"], Library())
+    async with fronted(upstreams.address) as front:
+        first = await front.until(200, "/openapi.json")
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start(shuffled, ["library.v2.Library"], Library())
+        await front.until(200)
+        again = await front.http.get("/openapi.json", headers={"if-none-match": first.headers["etag"]})
+
+    assert again.status_code == 304
+    assert front.told.count("Ready.") == 1
+
+
+async def test_a_client_that_goes_away_ends_the_call_at_the_upstream(upstreams: Upstreams) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    class Slow(Library):
+        async def GetCard(self, request: Any, context: Any) -> Any:
+            begun.set()
+            try:
+                return await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    await upstreams.start(LIBRARY, ["library.v2.Library"], Slow())
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        call = asyncio.create_task(front.http.get("/v2/cards/alice"))
+        await begun.wait()
+        call.cancel()
+        await ended.wait()
+
+
+async def test_a_client_that_goes_away_ends_the_stream_at_the_upstream(upstreams: Upstreams) -> None:
+    ended = asyncio.Event()
+
+    class Endless(Kitchen):
+        async def Watch(self, _request: Any, _context: Any) -> AsyncIterator[Any]:
+            try:
+                yield message("Book")(title="first")
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    await upstreams.start(servicer=Endless())
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        async with front.http.stream("GET", "/v1/books:watch") as response:
+            first = await anext(response.aiter_lines())
+        await ended.wait()
+
+    assert '"first"' in first
+
+
+async def test_a_call_has_the_operators_time_at_most(upstreams: Upstreams) -> None:
+    class Slow(Library):
+        async def GetCard(self, request: Any, context: Any) -> Any:
+            return await asyncio.Event().wait()
+
+    await upstreams.start(LIBRARY, ["library.v2.Library"], Slow())
+    async with fronted(upstreams.address, Options(timeout=0.05)) as front:
+        await front.until(200)
+        response = await front.http.get("/v2/cards/alice")
+
+    assert (response.status_code, response.json()["code"]) == (504, "DEADLINE_EXCEEDED")
+
+
+async def test_routes_of_two_services_that_collide_are_told_of(upstreams: Upstreams) -> None:
+    rpc = 'rpc Get(M) returns (M) { option (google.api.http) = {get: "/v1/m"}; }'
+    text = 'syntax = "proto3"; package t; import "google/api/annotations.proto"; message M {}'
+    await upstreams.start(
+        compile_proto(f"{text} service A {{ {rpc} }} service B {{ {rpc} }}"), ["t.A", "t.B"], object()
+    )
+    async with fronted(upstreams.address) as front:
+        await front.until_told("t.A.Get and t.B.Get both claim")
+    async with fronted(upstreams.address, services=["t.B"]) as front:
+        await front.until(200)
+
+
+@pytest.mark.parametrize("code", [None, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE], ids=str)
+async def test_a_health_stream_that_ends_is_begun_again(upstreams: Upstreams, code: grpc.StatusCode | None) -> None:
+    watched = 0
+
+    class Restless(health_pb2_grpc.HealthServicer):
+        async def Watch(self, _request: Any, context: Any) -> AsyncIterator[HealthCheckResponse]:
+            nonlocal watched
+            watched += 1
+            yield HealthCheckResponse(status="SERVING" if watched > 2 else "NOT_SERVING")
+            if watched > 2:
+                await asyncio.Event().wait()
+            if code is not None:
+                await context.abort(code, "enough")
+
+    await upstreams.start(health=Restless())
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+    assert watched == 3
+
+
+async def test_a_fault_of_ours_while_learning_is_no_end(upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [RuntimeError("a bug")]
+
+    async def describe(*given: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await reflection.describe(*given)
+
+    monkeypatch.setattr("server.gateway.follower.describe", describe)
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+    assert front.told == ["Ready."]
+
+
+async def test_after_a_long_round_the_next_one_begins_at_once(
+    upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_STEADY_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "_FIRST_PAUSE", 3600.0)
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start()
+        await front.until(200)
