@@ -182,12 +182,18 @@ def _grpc_failure(error: grpc.aio.AioRpcError) -> Answer:
     encoded = dict(error.trailing_metadata())["grpc-status-details-bin"]
     assert isinstance(encoded, bytes)
     status = Status.FromString(encoded)
+    assert (status.code, status.message) == (error.code().value[0], error.details())
+    sent = repr((error.code(), error.details())).encode() + encoded
+    return failure_of_status(status, headers, sent)
+
+
+def failure_of_status(status: Status, headers: dict[str, str], sent: bytes) -> Answer:
+    """Return the answer that a gRPC status is, checked for what every error of ours has."""
     info, request_info, bad_request, retry = (
         _detail(status, kind()) for kind in (ErrorInfo, RequestInfo, BadRequest, RetryInfo)
     )
-    assert (status.code, status.message) == (error.code().value[0], error.details())
     assert info.domain == "sdk.shared.v1"
-    assert error.code() is GRPC_STATUSES[info.reason]
+    assert status.code == GRPC_STATUSES[info.reason].value[0]
     assert request_info.request_id == headers["x-request-id"]
     assert (info.reason == "ERROR_CODE_INVALID_REQUEST") == bool(bad_request.field_violations)
     return Answer(
@@ -196,7 +202,7 @@ def _grpc_failure(error: grpc.aio.AioRpcError) -> Answer:
         message=status.message,
         violations=tuple((fault.field, fault.description) for fault in bad_request.field_violations),
         retry_after=retry.retry_delay.seconds or None,
-        sent=repr((error.code(), error.details())).encode() + encoded.replace(headers["x-request-id"].encode(), b""),
+        sent=sent.replace(headers["x-request-id"].encode(), b""),
     )
 
 
@@ -227,13 +233,17 @@ class RestClient(Client):
         inputs: dict[str, Any] = {"params": rest} if verb in ("GET", "DELETE") else {"json": rest}
         response = await self.http.request(verb, path, headers=self._headers(headers, authorize=authorize), **inputs)
         if response.status_code != 200:
-            return _rest_failure(response)
+            return self.failure(response)
         message = json_format.Parse(
             response.content,
             GetMessageClass(METHODS[method].output_type)(),
             ignore_unknown_fields=False,
         )
         return Answer(code="OK", headers=_checked(dict(response.headers)), body=_document(message))
+
+    def failure(self, response: httpx2.Response) -> Answer:
+        """Read an error."""
+        return _rest_failure(response)
 
 
 def _rest_failure(response: httpx2.Response) -> Answer:

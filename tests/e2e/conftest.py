@@ -14,6 +14,7 @@ from server.identity.local_issuer import LocalIssuer
 from server.provisions import local_issuer
 from tests.database import new_database, with_database
 from tests.e2e.clients import Client, GrpcClient, RestClient
+from tests.interop.transcoder.e2e_client import envoy_client, expect_differences
 from tests.service import Service, serving
 
 PUBLIC_URL = "https://sdk.example.com"
@@ -21,9 +22,12 @@ PUBLIC_URL = "https://sdk.example.com"
 
 @asynccontextmanager
 async def client_of(service: Service, protocol: str, subject: str = "alice") -> AsyncIterator[Client]:
-    """Connect to a service by `grpc` or `rest`."""
+    """Connect to a service by `grpc` or `rest`, or by `envoy`: through the real Envoy's transcoder to its gRPC port."""
     token = service.token(subject)
-    if protocol == "grpc":
+    if protocol == "envoy":
+        async with envoy_client(service, token) as client:
+            yield client
+    elif protocol == "grpc":
         async with grpc.aio.insecure_channel(service.addresses.grpc) as channel:
             yield GrpcClient(token=token, channel=channel)
     else:
@@ -41,13 +45,20 @@ async def platform(postgres_url: str, template_database: str, data_dir: Path) ->
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def connections(platform: Service) -> AsyncIterator[dict[str, Client]]:
-    """A client of each protocol, connected once."""
+async def connections(platform: Service, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Client]]:
+    """A client of each protocol, connected once; through Envoy only where cases are run that way."""
+    through_envoy = any(item.get_closest_marker("interop") for item in request.session.items)
+    names = ["grpc", "rest", *(["envoy"] if through_envoy else [])]
     async with AsyncExitStack() as stack:
-        yield {name: await stack.enter_async_context(client_of(platform, name)) for name in ("grpc", "rest")}
+        yield {name: await stack.enter_async_context(client_of(platform, name)) for name in names}
 
 
-@pytest.fixture(params=["grpc", "rest"])
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect the chosen differences from Envoy."""
+    expect_differences(items)
+
+
+@pytest.fixture(params=["grpc", "rest", pytest.param("envoy", marks=pytest.mark.interop)])
 def protocol(request: pytest.FixtureRequest) -> str:
     """Each way to call, in turn."""
     name: str = request.param

@@ -26,16 +26,27 @@ async def running_envoy(service: Service, folder: Path, seen: list[dict[str, str
         configuration = folder / "envoy.yaml"
         configuration.write_text(_configuration(service, port, upstream))
         token = (service.settings.data_dir / "internal-token").read_text().strip()
-        process = await asyncio.create_subprocess_exec(
-            envoy_binary(),
-            *("--config-path", str(configuration), "--concurrency", "1", "--use-dynamic-base-id"),
-            *("--log-level", "error"),
-            env={**os.environ, "INTERNAL_TOKEN": token},
-        )
-        stack.push_async_callback(process.wait)
-        stack.callback(process.terminate)
-        await _started(process, port)
+        await stack.enter_async_context(envoy(configuration, port, INTERNAL_TOKEN=token))
         yield f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def envoy(configuration: Path, *ports: int, **environment: str) -> AsyncIterator[None]:
+    """Run Envoy with a configuration until the block ends, from when it listens on all its ports."""
+    process = await asyncio.create_subprocess_exec(
+        envoy_binary(),
+        *("--config-path", str(configuration), "--concurrency", "1", "--use-dynamic-base-id"),
+        *("--log-level", "error"),
+        env={**os.environ, **environment},
+    )
+    try:
+        for port in ports:
+            await _started(process, port)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 def envoy_binary() -> Path:
