@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 SUBJECT ?= alice
+MINUTES ?= 10
 
-.PHONY: help run setup setup-dev token test check interop bench gen gen-check format lock clean
+.PHONY: help run setup setup-dev token test check interop bench fuzz gen gen-check format lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,6 +39,9 @@ interop: setup-dev ## Run the tests with outside tools: grpcurl, buf curl, an OI
 
 bench: setup-dev ## Measure speed and memory as ratios within one run
 	@$(PY) -m bench
+
+fuzz: setup-dev ## Fuzz the transcoder for a while: make fuzz MINUTES=10
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 gen: setup-dev ## Make gen/ from proto/; refuses a change that breaks what was published
 	@$(PY) .ci/gen.py

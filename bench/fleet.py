@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process import ROOT, _inherited
+from bench.process import ROOT, Program, _inherited
 from server.identity.service_tokens import draw_service_token
 from server.peppers import MINIMUM_PEPPER_BYTES
 
@@ -73,6 +73,12 @@ class Daemon:
                 break
             await asyncio.sleep(_POLL_SECONDS)
         raise RuntimeError(f"{self._command} did not start; it said: {self._log.read_text(errors='replace')[-2000:]}")
+
+    def program(self) -> Program:
+        """Return it as a program that is measured, once it was started."""
+        if self._process is None:
+            raise RuntimeError(f"{self._command} was not started")
+        return Program(pid=self._process.pid, found={})
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""

@@ -19,11 +19,15 @@ class Http1Connection(asyncio.Protocol):
         self._done: Done | None = None
 
     @classmethod
-    async def open(cls, address: str, path: str, headers: dict[str, str]) -> Self:
-        """Connect to `HOST:PORT`, for GET requests of one path."""
+    async def open(cls, address: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Self:
+        """Connect to `HOST:PORT`, for GET requests of one path, or for POST requests with one body."""
         host, _, port = address.rpartition(":")
-        lines = [f"GET {path} HTTP/1.1", f"host: {address}", *(f"{name}: {value}" for name, value in headers.items())]
-        request = "\r\n".join([*lines, "", ""]).encode()
+        if body is not None:
+            headers = {**headers, "content-length": str(len(body))}
+        method = "GET" if body is None else "POST"
+        lines = [f"{method} {path} HTTP/1.1", f"host: {address}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        request = "\r\n".join([*lines, "", ""]).encode() + (body or b"")
         _, connection = await asyncio.get_running_loop().create_connection(lambda: cls(request), host, int(port))
         return connection
 

@@ -7,6 +7,7 @@ would hide what is measured: on two cores the slower of the two sets the pace.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Protocol
 
 Done = Callable[[bytes | None], None]
@@ -30,6 +31,8 @@ class Tally:
     calls: int
     failures: int
     seconds: float
+    taken: Sequence[float]
+    """Seconds that each call took, shortest first."""
 
     @property
     def rate(self) -> float:
@@ -47,11 +50,13 @@ class ClosedLoop:
         self._time = asyncio.get_running_loop().time
         self._calls = self._failures = self._in_flight = 0
         self._end = 0.0
+        self._taken: list[float] = []
         self._finished = asyncio.Event()
 
     async def run(self, seconds: float) -> Tally:
         """Call for some seconds, then let the calls in flight end."""
         self._calls = self._failures = 0
+        self._taken = []
         self._finished.clear()
         started = self._time()
         self._end = started + seconds
@@ -60,10 +65,17 @@ class ClosedLoop:
                 self._in_flight += 1
                 self._call(connection)
         await self._finished.wait()
-        return Tally(calls=self._calls, failures=self._failures, seconds=self._time() - started)
+        seconds = self._time() - started
+        return Tally(calls=self._calls, failures=self._failures, seconds=seconds, taken=sorted(self._taken))
 
     def _call(self, connection: Connection) -> None:
+        sent = perf_counter()  # uvloop's own clock counts whole milliseconds
+
         def done(body: bytes | None) -> None:
+            nonlocal sent
+            now = perf_counter()
+            self._taken.append(now - sent)
+            sent = now
             self._calls += 1
             self._failures += body is None or len(body) != self._expected
             if self._time() < self._end:

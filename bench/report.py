@@ -46,12 +46,13 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def machine(postgres: str) -> str:
-    """Describe the machine without naming it."""
+def machine(postgres: str = "") -> str:
+    """Describe the machine without naming it, and PostgreSQL by its version when it takes part."""
+    database = f", PostgreSQL {postgres}" if postgres else ""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return (
         f"{os.cpu_count()} cores ({_processor()}), {pages * size / 2**30:.0f} GiB of memory,"
-        f" Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}, PostgreSQL {postgres};"
+        f" Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}{database};"
         f" load average before the run {os.getloadavg()[0]:.1f}"
     )
 

@@ -19,7 +19,6 @@ from server.transcoding.binding import Request
 from server.transcoding.body import Gone
 from server.transcoding.calls import Caller, Outcome
 from server.transcoding.codec.message import Codecs
-from server.transcoding.disconnect import Disconnect
 from server.transcoding.endpoint import Endpoint
 from server.transcoding.errors import INTERNAL_SENTENCE, ErrorReplies, Reply
 from server.transcoding.exchange import Exchange
@@ -28,8 +27,9 @@ from server.transcoding.media import Form, accepts_gzip
 from server.transcoding.options import Options
 from server.transcoding.router import Match, Miss, Router, routes_of
 from server.transcoding.sending import compressed, send_reply, varying
-from server.transcoding.streaming import Inbox, RequestLines, SoleAnswer, StreamWriter
+from server.transcoding.streaming import RequestLines, SoleAnswer, StreamWriter
 from server.transcoding.violation import InvalidRequest, Refusal
+from server.transcoding.watch import Inbox, Watch
 
 __all__ = ["Options", "Transcoder"]
 
@@ -109,7 +109,7 @@ class Transcoder:
 
     async def _unary(self, exchange: Exchange, receive: Receive) -> Reply:
         request = await exchange.read(receive)
-        outcome = await _watched(self._caller.call(request, exchange.terms), Disconnect(receive))
+        outcome = await _watched(self._caller.call(request, exchange.terms), Watch(receive, exchange.terms.timeout))
         if outcome.code is grpc.StatusCode.OK:
             return self._success(exchange, outcome)
         return self._failure(exchange, outcome, request)
@@ -135,16 +135,16 @@ class Transcoder:
         self, exchange: Exchange, receive: Receive, answers: StreamWriter | SoleAnswer
     ) -> tuple[Outcome, Reply | None]:
         """Run a stream to its end; return how it ended and, when it failed, how to say so."""
-        watch: Disconnect | Inbox
+        watch: Watch
         requests: Request | RequestLines
         route = exchange.endpoint.route
         if route.rpc.client_streaming:
             exchange.let_body_last()
-            watch = Inbox(receive)
-            requests = exchange.read_lines(watch.receive)
+            watch = inbox = Inbox(receive, exchange.terms.timeout)
+            requests = exchange.read_lines(inbox.receive)
         else:
             requests = await exchange.read(receive)
-            watch = Disconnect(receive)
+            watch = Watch(receive, exchange.terms.timeout)
         try:
             work = self._caller.stream(route, requests, exchange.terms, answers.deliver)
             outcome = await _watched(work, watch)
@@ -171,17 +171,20 @@ class Transcoder:
         return self._errors.of_rpc(code, message, details, request.spelled, headers, protobuf=protobuf)
 
 
+_LATE = Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "The server did not answer in time.", None, (), None)
 _REFUSED = Outcome(grpc.StatusCode.INVALID_ARGUMENT, "", None, (), None)
 
 
-async def _watched(work: Awaitable[Outcome], watch: Disconnect | Inbox) -> Outcome:
-    """Await an RPC whose client is watched. Raises `Gone` when it went away and the RPC was cancelled for that."""
+async def _watched(work: Awaitable[Outcome], watch: Watch) -> Outcome:
+    """Await an RPC that is watched. Raises `Gone` when the RPC was cancelled because its client went away."""
     try:
         return await work
     except asyncio.CancelledError:
-        if not watch.gone:
-            raise
-        raise Gone from None
+        if watch.gone:
+            raise Gone from None
+        if watch.late:
+            return _LATE
+        raise
     finally:
         watch.stop()
 

@@ -42,7 +42,10 @@ class Outcome(NamedTuple):
 
 
 class Caller(Protocol):
-    """Runs RPCs. Cancelling a method cancels the RPC. Nothing but cancellation and `Refusal` is raised."""
+    """Runs RPCs. Cancelling a method cancels the RPC. Nothing but cancellation and `Refusal` is raised.
+
+    Whoever calls ends a call whose time is up; `Terms.timeout` is for those who run it to know.
+    """
 
     async def call(self, request: Request, terms: Terms) -> Outcome:
         """Run a unary RPC to its end."""

@@ -4,9 +4,8 @@ A response begins with the first message, so that an error before it is an error
 always visible: it is the last element, or raw bytes end without their last chunk.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -16,44 +15,12 @@ from server.transcoding.headers import HeaderRules, Headers, Metadata
 from server.transcoding.media import Form
 
 Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 _TYPES = {Form.LINES: b"application/x-ndjson", Form.EVENTS: b"text/event-stream", Form.ARRAY: b"application/json"}
 _NO_TYPE = b"application/octet-stream"
 _NO_BUFFERING = (b"x-accel-buffering", b"no")
 """Asks proxies that collect responses to pass this one on as it comes."""
-
-
-class Inbox:
-    """Receives for a call that reads when it likes, at most one event ahead, and cancels its task when the client goes.
-
-    `gone` tells that from other cancellations. A client is not seen to go while it has sent more than the call reads.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._events: asyncio.Queue[Event] = asyncio.Queue(maxsize=1)
-        self._reader = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._pump = asyncio.get_running_loop().create_task(self._run())
-        self.gone = False
-
-    async def receive(self) -> Event:
-        """Return the next event of the body."""
-        return await self._events.get()
-
-    async def _run(self) -> None:
-        ended = False
-        while (event := await self._receive())["type"] != "http.disconnect":
-            if not ended:
-                await self._events.put(event)
-                ended = not event.get("more_body", False)
-        self.gone = True
-        self._reader.cancel()
-
-    def stop(self) -> None:
-        """Stop receiving; the call is over."""
-        self._pump.cancel()
 
 
 class RequestLines:

@@ -36,6 +36,25 @@ LASTING_BODY = "let_body_last"
 """Where an application finds, in its scope's `state`, what it calls when a request's body is a stream of messages."""
 
 
+class Outlet:
+    """A transport that drops what is written after its end.
+
+    A client that resets the connection ends the transport a moment before anybody is told, and uvloop's raises then.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write to a transport that is open."""
+        if not self.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection. `on_closed` is called once it is gone from the server's set of connections."""
 
@@ -55,7 +74,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Start the idle clock, or refuse with 503 when there are too many connections."""
-        super().connection_made(transport)
+        super().connection_made(cast("Transport", Outlet(transport)))
         self._deadline.allow(self._limits.idle_seconds)
         if len(self.connections) > self._limits.connections:
             self._refuse(answers.TOO_MANY_CONNECTIONS)
