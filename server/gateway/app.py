@@ -1,7 +1,7 @@
 """The gateway as a whole: what is served now, the pages beside it, and everything that runs together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import grpc.aio
 import orjson
 import structlog
 
-from server.gateway.catalogue import fingerprint_of, link, openapi_of
+from server.gateway.catalogue import Catalogue, fingerprint_of, link, openapi_of
 from server.gateway.files import CannotLearn
 from server.gateway.follower import Follower
 from server.gateway.reflection import Description
@@ -26,11 +26,15 @@ from server.web.guard import Guard
 from server.web.server import HttpServer
 
 _DRAIN_SECONDS = 4.0
+_HEALTHZ, _READYZ, _OPENAPI = "/healthz", "/readyz", "/openapi.json"
 _NOTHING_YET = ErrorAnswer(
     status=503,
     code="UNAVAILABLE",
     message="What the upstream server has is not known yet. Retry with back-off.",
     headers=(RETRY_SOON,),
+)
+_NO_DOCUMENT = ErrorAnswer(
+    status=503, code="UNAVAILABLE", message="The OpenAPI document of what the upstream server has cannot be made."
 )
 
 _log = structlog.get_logger("server.gateway")
@@ -48,20 +52,31 @@ class Settings:
 
 
 class _Served(NamedTuple):
-    """All that one learning made; it is replaced as a whole."""
+    """All that one learning made; it is replaced as a whole. `remarks` are for the operator."""
 
     fingerprint: str
     transcoder: Transcoder
-    openapi: Document
+    openapi: App
+    remarks: tuple[str, ...]
 
 
 class Gateway:
-    """Serves what was learned last; calls in flight end with what they began with."""
+    """Serves what was learned last; calls in flight end with what they began with.
 
-    def __init__(self, channel: grpc.aio.Channel, options: Options, welcome: Callable[[Transcoder], None]) -> None:
+    `welcome` gets the first routes that are learned, `tell` what is amiss with those of each learning.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        options: Options,
+        welcome: Callable[[Transcoder], None],
+        tell: Callable[[str], None],
+    ) -> None:
         self._channel = channel
         self._options = options
         self._welcome = welcome
+        self._tell = tell
         self._served: _Served | None = None
 
     @property
@@ -71,13 +86,17 @@ class Gateway:
 
     async def learn(self, description: Description) -> None:
         """Serve what is described from now on. Raises `CannotLearn` when it cannot be served; then all stays."""
-        before = self._served
-        if before is not None and before.fingerprint == fingerprint_of(description):
+        is_first = self._served is None
+        served = await asyncio.to_thread(self._prepare, description)
+        if served is None:
             return
-        self._served = served = await asyncio.to_thread(self._prepare, description)
+        self._served = served
         _log.info("routes_learned", routes=len(served.transcoder.routes), services=list(description.services))
-        if before is None:
+        if is_first:
             self._welcome(served.transcoder)
+        for remark in served.remarks:
+            _log.warning("routes_remarked", remark=remark)
+            self._tell(remark)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of the API."""
@@ -89,14 +108,35 @@ class Gateway:
         served = self._served
         await (served.openapi if served is not None else _nothing_yet)(scope, receive, send)
 
-    def _prepare(self, description: Description) -> _Served:
+    def _prepare(self, description: Description) -> _Served | None:
+        """Make what is to be served; None when that is served already. It takes its time: not for the event loop."""
+        if self._served is not None and self._served.fingerprint == fingerprint_of(description):
+            return None
         catalogue = link(description)
         try:
             transcoder = Transcoder(catalogue.services, ChannelCaller(self._channel), self._options)
         except InvalidRoute as fault:
             raise CannotLearn(f"The upstream has google.api.http rules that cannot be served: {fault}.") from None
-        document = Document(orjson.dumps(openapi_of(catalogue)), max_age=0)
-        return _Served(catalogue.fingerprint, transcoder, document)
+        document = _document(catalogue)
+        remarks = tuple(_remarks(transcoder, document))
+        return _Served(catalogue.fingerprint, transcoder, document or _no_document, remarks)
+
+
+def _document(catalogue: Catalogue) -> Document | None:
+    """Describe the routes; None when that fails, which is no reason not to serve them."""
+    try:
+        return Document(orjson.dumps(openapi_of(catalogue)), max_age=0)
+    except Exception:
+        _log.exception("openapi_failed")
+        return None
+
+
+def _remarks(transcoder: Transcoder, document: Document | None) -> Iterator[str]:
+    """Yield what the operator should know of the routes."""
+    if document is None:
+        yield f"The routes are served, but their OpenAPI document cannot be made: {_OPENAPI} answers 503."
+    if hidden := [path for path in (_HEALTHZ, _READYZ, _OPENAPI) if transcoder.owns(path)]:
+        yield f"The upstream's routes at {', '.join(hidden)} are hidden by the gateway's own pages."
 
 
 @asynccontextmanager
@@ -105,13 +145,14 @@ async def running(
 ) -> AsyncIterator[str]:
     """Run a gateway and yield its address; on leaving, let calls in flight end for some seconds.
 
-    `welcome` gets the address and the routes when they are there for the first time, `tell` whatever keeps them away.
+    `welcome` gets the address and the routes when they are there for the first time, `tell` whatever keeps them away or
+    is amiss with them.
 
     Raises:
         OSError: the address cannot be listened on.
     """
     async with open_channel(settings.upstream) as channel:
-        gateway = Gateway(channel, settings.options, lambda transcoder: welcome(server.address, transcoder))
+        gateway = Gateway(channel, settings.options, lambda transcoder: welcome(server.address, transcoder), tell)
         follower = Follower(channel, settings.upstream, gateway.learn, tell)
         web = _web(gateway, follower, settings)
         server = HttpServer(web, settings.host, settings.port)
@@ -131,7 +172,7 @@ def _web(gateway: Gateway, follower: Follower, settings: Settings) -> App:
     def ready() -> Mapping[str, bool]:
         return {"routes": gateway.has_routes, "upstream": follower.is_serving}
 
-    pages: dict[str, App] = {"/healthz": _healthz, "/readyz": ReadyPage(ready), "/openapi.json": gateway.openapi}
+    pages: dict[str, App] = {_HEALTHZ: _healthz, _READYZ: ReadyPage(ready), _OPENAPI: gateway.openapi}
     root: App = Guard(Pages(pages, gateway))
     origins = settings.cors_origins
     return Cors(root, origins, settings.options.request_headers) if origins else root
@@ -144,3 +185,7 @@ async def _healthz(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _nothing_yet(scope: Scope, receive: Receive, send: Send) -> None:
     await _NOTHING_YET.send(scope, send)
+
+
+async def _no_document(scope: Scope, receive: Receive, send: Send) -> None:
+    await _NO_DOCUMENT.send(scope, send)

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, NoReturn
 
 import orjson
@@ -16,7 +17,7 @@ from server import logs
 from server.gateway.app import Settings, running
 from server.gateway.catalogue import link, openapi_of
 from server.gateway.files import CannotLearn
-from server.gateway.parameters import Faults, TlsOptions, options_of, settings_of, upstream_of
+from server.gateway.parameters import ErrorWords, Faults, TlsOptions, options_of, settings_of, upstream_of
 from server.gateway.reflection import describe
 from server.gateway.upstream import Upstream, open_channel
 from server.transcoding.app import Options, Transcoder
@@ -67,6 +68,16 @@ QueryOption = Annotated[UnknownQuery, typer.Option(help="What becomes of query p
 DomainOption = Annotated[
     str, typer.Option(metavar="DOMAIN", help="The google.rpc.ErrorInfo domain whose reasons are the errors' codes.")
 ]
+ReasonOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reason-status", metavar="REASON=STATUS", help="The HTTP status of a reason of that domain; may be repeated."
+    ),
+]
+DetailOption = Annotated[
+    list[str] | None,
+    typer.Option("--hide-detail", metavar="TYPE", help="A message type of error details to hide; may be repeated."),
+]
 
 
 def gateway_commands(
@@ -94,6 +105,8 @@ def _gateway(
         timeout: TimeoutOption = _DEFAULTS.timeout,
         unknown_query: QueryOption = UnknownQuery.REFUSE,
         error_domain: DomainOption = "",
+        reason_status: ReasonOption = None,
+        hide_detail: DetailOption = None,
     ) -> None:
         """Serve REST for a gRPC server: its google.api.http rules, learned from its reflection."""
         faults = Faults()
@@ -102,7 +115,7 @@ def _gateway(
             headers=allow_header or (),
             max_body=max_body,
             timeout=timeout,
-            error_domain=error_domain,
+            errors=ErrorWords(error_domain, reason_status or (), hide_detail or ()),
             ignores_unknown_query=unknown_query is UnknownQuery.IGNORE,
             faults=faults,
         )
@@ -178,6 +191,8 @@ def _curl(address: str, routes: Sequence[Route]) -> str:
     route = min(routes, key=lambda each: (each.verb != "GET", len(each.template.variables)))
     segments = [{STAR: "1", REST: "1"}.get(segment, segment) for segment in route.template.segments]
     verb = f":{route.template.verb}" if route.template.verb else ""
-    method = "" if route.verb == "GET" else f"-X {route.verb} "
+    method = "" if route.verb == "GET" else f"-X {quote(route.verb)} "
     body = " --json '{}'" if route.body else ""
-    return f"curl -sS {method}'http://{address}/{'/'.join(segments)}{verb}'{body}"
+    # The verb and the path are the upstream's words, and this is for a shell.
+    url = quote(f"http://{address}/{'/'.join(segments)}{verb}")
+    return f"curl -sS {method}{url}{body}"

@@ -28,6 +28,8 @@ _WITHOUT_HEALTH = frozenset(
 )
 """How an upstream says that it has no health to tell, or none to tell us."""
 _GOOD = frozenset({HealthCheckResponse.SERVING, HealthCheckResponse.SERVICE_UNKNOWN})
+_PATIENCE = 3
+"""How often in a row, on one connection, asking for the health may come to nothing before it counts as not there."""
 
 _log = structlog.get_logger("server.gateway")
 
@@ -47,18 +49,24 @@ class Follower:
         self._tell = tell
         self._told = ""
         self._pause = _FIRST_PAUSE
+        self._silences = 0
         self.is_serving = False
 
     async def run(self) -> None:
-        """Follow for ever. Nothing that the upstream does ends this."""
+        """Follow for ever. Neither what the upstream does nor a fault of ours ends this."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._connected()
-            began = loop.time()
-            learned = await self._learn()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if learned else self._pause):
-                    await self._follow_health()
+            began, learned = loop.time(), False
+            try:
+                await self._connected()
+                began = loop.time()
+                learned = await self._learn()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if learned else self._pause):
+                        await self._follow_health()
+            except Exception:
+                learned = False
+                _log.exception("following_failed", upstream=self._upstream.address)
             if learned and loop.time() - began >= _STEADY_SECONDS:
                 self._pause = _FIRST_PAUSE
             else:
@@ -69,6 +77,7 @@ class Follower:
         """Wait for a connection. gRPC backs off between its attempts."""
         while (state := self._channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
             self.is_serving = False
+            self._silences = 0
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
                 self._say(UNREACHABLE)
             await self._channel.wait_for_state_change(state)
@@ -93,13 +102,19 @@ class Follower:
             request_serializer=HealthCheckRequest.SerializeToString,
             response_deserializer=HealthCheckResponse.FromString,
         )
+        is_answered, code = False, grpc.StatusCode.OK
         try:
             async for answer in watch(HealthCheckRequest()):
+                is_answered = True
                 self._hear(answer is not None and answer.status in _GOOD)
         except grpc.aio.AioRpcError as failure:
-            if failure.code() in _WITHOUT_HEALTH:
-                self._hear(True)
-                await self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+            code = failure.code()
+        self._silences = 0 if is_answered else self._silences + 1
+        if code in _WITHOUT_HEALTH or (self._silences >= _PATIENCE and code is not grpc.StatusCode.UNAVAILABLE):
+            if not self.is_serving:
+                _log.info("upstream_without_health", upstream=self._upstream.address, code=code.name)
+            self._hear(True)
+            await self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
 
     def _hear(self, is_serving: bool) -> None:
         if is_serving is not self.is_serving:
@@ -108,7 +123,8 @@ class Follower:
 
     def _say(self, sentence: str) -> None:
         """Tell why there is nothing to serve or nothing new, once as long as it is so."""
-        if sentence != self._told:
-            _log.warning("not_learned", upstream=self._upstream.address, reason=sentence)
-            self._tell(sentence)
+        if sentence == self._told:
+            return
         self._told = sentence
+        _log.warning("not_learned", upstream=self._upstream.address, reason=sentence)
+        self._tell(sentence)

@@ -1,6 +1,7 @@
 """The words of the commands, read: every fault is named with its option and what would be right."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ from server.web.cors import check_origins
 _LARGEST_BODY = 1024**3
 _LONGEST_SECONDS = 24 * 3600.0
 _DEFAULTS = Options()
+_REASON_STATUS = re.compile(r"(\w+)=([45]\d\d)", re.ASCII)
+_TYPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 Read = TypeVar("Read")
 
@@ -27,6 +30,14 @@ class TlsOptions(NamedTuple):
     certificate: Path | None = None
     key: Path | None = None
     authority: str | None = None
+
+
+class ErrorWords(NamedTuple):
+    """What becomes of the upstream's error details, as typed."""
+
+    domain: str = ""
+    reason_statuses: Sequence[str] = ()
+    hidden_details: Sequence[str] = ()
 
 
 class Faults(list[str]):
@@ -85,7 +96,7 @@ def options_of(
     headers: Sequence[str],
     max_body: int,
     timeout: float,
-    error_domain: str,
+    errors: ErrorWords,
     ignores_unknown_query: bool,
     faults: Faults,
 ) -> Options:
@@ -97,15 +108,33 @@ def options_of(
         faults.append(f"--max-body: must be 1 to {_LARGEST_BODY} bytes")
     if not 0 < timeout <= _LONGEST_SECONDS:  # a NaN is neither
         faults.append(f"--timeout: must be more than 0 and at most {_LONGEST_SECONDS:.0f} seconds")
+    statuses: Mapping[str, int] = faults.read("--reason-status", lambda: _reason_statuses(errors), {})
+    faults.read("--hide-detail", lambda: _check_types(errors.hidden_details), None)
     if faults:
         return _DEFAULTS
     return Options(
         request_headers=tuple(dict.fromkeys((*_DEFAULTS.request_headers, *allowed))),
         max_body=max_body,
         timeout=timeout,
-        domain=error_domain,
+        domain=errors.domain,
+        reason_statuses=statuses,
+        hidden_details=_DEFAULTS.hidden_details.union(errors.hidden_details),
         ignores_unknown_query=ignores_unknown_query,
     )
+
+
+def _reason_statuses(errors: ErrorWords) -> Mapping[str, int]:
+    read = [(text, _REASON_STATUS.fullmatch(text)) for text in errors.reason_statuses]
+    if bad := [text for text, match in read if match is None]:
+        raise ValueError(f"{bad[0]!r} must be REASON=STATUS with a status of 400 to 599, e.g. OUT_OF_STOCK=409")
+    if read and not errors.domain:
+        raise ValueError("is for the reasons of one domain; add --error-domain")
+    return {match[1]: int(match[2]) for _, match in read if match is not None}
+
+
+def _check_types(names: Sequence[str]) -> None:
+    if bad := [name for name in names if not _TYPE.fullmatch(name)]:
+        raise ValueError(f"{bad[0]!r} must be the full name of a message type, e.g. google.rpc.RequestInfo")
 
 
 def _tls(words: TlsOptions, faults: Faults) -> Tls | None:

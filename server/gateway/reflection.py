@@ -34,6 +34,8 @@ class Description(NamedTuple):
 async def describe(channel: grpc.aio.Channel, wanted: Sequence[str] = ()) -> Description:
     """Ask an upstream for the `wanted` services, or for all that it lists, and for all their files.
 
+    What may be large is read beside the event loop, in threads.
+
     Raises:
         CannotLearn: it cannot be reached, has no reflection, or says what makes no sense.
     """
@@ -57,10 +59,12 @@ async def _describe(channel: grpc.aio.Channel, wanted: Sequence[str]) -> Descrip
     try:
         for name in names:
             if not files.has_service(name):
-                files.add(await conversation.ask(ServerReflectionRequest(file_containing_symbol=name)))
-        while (missing := files.next_missing()) is not None:
-            files.add(await conversation.ask(ServerReflectionRequest(file_by_filename=missing)))
-            files.substitute(missing)
+                given = await conversation.ask(ServerReflectionRequest(file_containing_symbol=name))
+                await asyncio.to_thread(files.add, given)
+        while (missing := await asyncio.to_thread(files.next_missing)) is not None:
+            given = await conversation.ask(ServerReflectionRequest(file_by_filename=missing))
+            await asyncio.to_thread(files.add, given)
+            await asyncio.to_thread(files.substitute, missing)
         await conversation.part()
     finally:
         conversation.end()
@@ -70,7 +74,7 @@ async def _describe(channel: grpc.aio.Channel, wanted: Sequence[str]) -> Descrip
     described = tuple(name for name in names if files.has_service(name))
     if not described:
         raise CannotLearn("The upstream's reflection describes none of the services it lists.")
-    return Description(described, files.in_order())
+    return Description(described, await asyncio.to_thread(files.in_order))
 
 
 async def _listed(channel: grpc.aio.Channel) -> tuple[str, list[str]]:
@@ -130,7 +134,7 @@ async def _next_answer(call: Any) -> ServerReflectionResponse:
     if octets is grpc.aio.EOF:
         raise CannotLearn("The upstream's reflection ends before it has answered.")
     try:
-        return ServerReflectionResponse.FromString(octets)
+        return await asyncio.to_thread(ServerReflectionResponse.FromString, octets)
     except DecodeError:
         raise CannotLearn("The upstream's reflection gives answers that are no ServerReflectionResponse.") from None
 

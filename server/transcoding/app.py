@@ -23,11 +23,11 @@ from server.transcoding.endpoint import Endpoint
 from server.transcoding.errors import INTERNAL_SENTENCE, ErrorReplies, Reply
 from server.transcoding.exchange import Exchange
 from server.transcoding.headers import HeaderRules
-from server.transcoding.media import Form, accepts_gzip
+from server.transcoding.media import Form, accepts_gzip, unary_form
 from server.transcoding.options import Options
 from server.transcoding.router import Match, Miss, Router, routes_of
 from server.transcoding.sending import compressed, send_reply, varying
-from server.transcoding.streaming import RequestLines, SoleAnswer, StreamWriter
+from server.transcoding.streaming import RequestStream, SoleAnswer, StreamWriter
 from server.transcoding.violation import InvalidRequest, Refusal
 from server.transcoding.watch import Inbox, Watch
 
@@ -68,34 +68,32 @@ class Transcoder:
         if scope["type"] != "http":
             raise ValueError(f"cannot answer a scope of type {scope['type']!r}")
         method = scope["method"]
-        form = Form.JSON
         try:
             match = self._router.match(method, _raw_path(scope))
             if isinstance(match, Miss):
-                reply: Reply | None = self._miss(method, match)
+                reply: Reply | None = self._miss(scope, match)
             else:
                 exchange = Exchange(scope, self._endpoints[match.route], match.captures, self._headers, self._options)
-                form = exchange.form
                 reply = await self._answer(exchange, scope, receive, send)
         except Gone:
             return
-        except Refusal as refusal:
-            reply = self._errors.refused(refusal, protobuf=form is Form.PROTOBUF)
-        except InvalidRequest as invalid:
-            reply = self._errors.invalid(invalid.violations, protobuf=form is Form.PROTOBUF)
+        except (Refusal, InvalidRequest) as fault:
+            reply = self._told(fault, protobuf=_takes_protobuf(scope))
         except Exception:
             _LOG.exception("the transcoder failed")
-            reply = self._errors.own(500, "INTERNAL", INTERNAL_SENTENCE)
+            reply = self._errors.own(500, "INTERNAL", INTERNAL_SENTENCE, protobuf=_takes_protobuf(scope))
         if reply is not None:
             await send_reply(send, reply, without_body=method == "HEAD")
 
-    def _miss(self, method: str, miss: Miss) -> Reply:
+    def _miss(self, scope: Scope, miss: Miss) -> Reply:
+        protobuf = _takes_protobuf(scope)
         if not miss.allowed:
-            return self._errors.own(404, "NOT_FOUND", "There is nothing at this path.")
+            return self._errors.own(404, "NOT_FOUND", "There is nothing at this path.", protobuf=protobuf)
         allow = (b"allow", ", ".join(miss.allowed).encode("latin-1"))
-        if method == "OPTIONS":
+        if scope["method"] == "OPTIONS":
             return Reply(204, [allow], b"")
-        return self._errors.own(405, "METHOD_NOT_ALLOWED", "The path does not have this method.", [allow])
+        sentence = "The path does not have this method."
+        return self._errors.own(405, "METHOD_NOT_ALLOWED", sentence, [allow], protobuf=protobuf)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Reply | None:
         """Return the response, None for one that was sent as it came."""
@@ -136,20 +134,25 @@ class Transcoder:
     ) -> tuple[Outcome, Reply | None]:
         """Run a stream to its end; return how it ended and, when it failed, how to say so."""
         watch: Watch
-        requests: Request | RequestLines
+        requests: Request | RequestStream
         route = exchange.endpoint.route
         if route.rpc.client_streaming:
-            exchange.let_body_last()
+            exchange.begin_stream()
             watch = inbox = Inbox(receive, exchange.terms.timeout)
-            requests = exchange.read_lines(inbox.receive)
+            requests = exchange.read_stream(inbox.receive)
         else:
             requests = await exchange.read(receive)
             watch = Watch(receive, exchange.terms.timeout)
         try:
             work = self._caller.stream(route, requests, exchange.terms, answers.deliver)
             outcome = await _watched(work, watch)
+        except Gone:
+            raise
         except Refusal as refusal:
-            return _REFUSED, self._errors.refused(refusal)
+            return _NO_OUTCOME, self._errors.refused(refusal)
+        except Exception:
+            _LOG.exception("the transcoder failed")
+            return _NO_OUTCOME, self._errors.own(500, "INTERNAL", INTERNAL_SENTENCE)
         is_good = outcome.code is grpc.StatusCode.OK
         return outcome, None if is_good else self._failure(exchange, outcome, requests)
 
@@ -161,18 +164,24 @@ class Transcoder:
             return reply
         return compressed(reply) if accepts_gzip(exchange.headers.accept_encoding) else varying(reply)
 
-    def _failure(self, exchange: Exchange, outcome: Outcome, request: Request | RequestLines) -> Reply:
+    def _failure(self, exchange: Exchange, outcome: Outcome, request: Request | RequestStream) -> Reply:
         headers = self._headers.write(outcome.initial_metadata)
         code, message, details = outcome.code, outcome.message, outcome.details
         protobuf = exchange.form is Form.PROTOBUF
-        if request.refused is not None:
-            reply = self._errors.refused(request.refused, protobuf=protobuf)
+        if request.fault is not None:  # whatever the handler made of it
+            reply = self._told(request.fault, protobuf=protobuf)
             return reply._replace(headers=[*headers, *reply.headers])
         return self._errors.of_rpc(code, message, details, request.spelled, headers, protobuf=protobuf)
 
+    def _told(self, fault: Refusal | InvalidRequest, *, protobuf: bool) -> Reply:
+        """Answer for a request that could not be read."""
+        if isinstance(fault, Refusal):
+            return self._errors.refused(fault, protobuf=protobuf)
+        return self._errors.invalid(fault.violations, protobuf=protobuf)
+
 
 _LATE = Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "The server did not answer in time.", None, (), None)
-_REFUSED = Outcome(grpc.StatusCode.INVALID_ARGUMENT, "", None, (), None)
+_NO_OUTCOME = Outcome(grpc.StatusCode.UNKNOWN, "", None, (), None)
 
 
 async def _watched(work: Awaitable[Outcome], watch: Watch) -> Outcome:
@@ -187,6 +196,11 @@ async def _watched(work: Awaitable[Outcome], watch: Watch) -> Outcome:
         raise
     finally:
         watch.stop()
+
+
+def _takes_protobuf(scope: Scope) -> bool:
+    """Tell whether a client wants protobuf of an answer that no route has a say in."""
+    return unary_form(b", ".join(value for name, value in scope["headers"] if name == b"accept")) is Form.PROTOBUF
 
 
 def _raw_path(scope: Scope) -> str:

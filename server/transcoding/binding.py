@@ -6,6 +6,7 @@ value, and neither is a zero in a body where the type does not tell it from an a
 
 import re
 from collections.abc import Set
+from itertools import islice
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
@@ -18,9 +19,9 @@ from server.transcoding.mask import find_mask
 from server.transcoding.media import JSON, Content, Kind
 from server.transcoding.parameters import Parameter, UnknownField, parameter, query_pairs, query_text
 from server.transcoding.router import Route
-from server.transcoding.spelling import names, prefixes, spell
+from server.transcoding.spelling import find_head, names, spell
 from server.transcoding.template import unescape
-from server.transcoding.violation import BODY, Faults, InvalidRequest, Refusal, Refused
+from server.transcoding.violation import BODY, MAX_VIOLATIONS, Faults, InvalidRequest, Refusal, Refused
 
 _RAW = "google.api.HttpBody"
 _CACHED_PARAMETERS = 256
@@ -73,7 +74,7 @@ class Binding:
             for fault in self._mask.complete(message, request.document):
                 faults.add(request.spelled(self._mask.name), fault)
         if self._has_required and not faults:  # else what is missing may be what is at fault
-            for path in missing_fields(message):
+            for path in islice(missing_fields(message), MAX_VIOLATIONS):
                 faults.add(request.spelled(path), "is required")
         if faults:
             raise InvalidRequest(faults)
@@ -160,9 +161,9 @@ class Binding:
 
     def spelled(self, request: "Request", field: str) -> str:
         """Return a field's path, given in proto names, as the client wrote it or would write it."""
-        for name in prefixes(field) if request.parameters else ():
-            if name in request.parameters:
-                return request.parameters[name] + field[len(name) :]
+        head = find_head(field, request.parameters)
+        if head is not None:
+            return request.parameters[head] + field[len(head) :]
         if request.content.kind is Kind.PROTOBUF:
             return field
         if self._field is not None and re.match(rf"{self._field.name}\b", field):
@@ -177,7 +178,7 @@ class Request:
     """One HTTP request to a route, or one message of a client's stream to it.
 
     Calling it binds it, once; until then its body has not been looked at. A `refusal`, which was found before, is
-    raised in place of binding; `refused` is that refusal once it was raised, whatever became of the exception.
+    raised in place of binding; `fault` is that refusal once it was raised, whatever became of the exception.
     """
 
     __slots__ = (
@@ -188,9 +189,9 @@ class Request:
         "captures",
         "content",
         "document",
+        "fault",
         "parameters",
         "query",
-        "refused",
     )
 
     def __init__(
@@ -208,7 +209,7 @@ class Request:
         self.body = body
         self.content = content
         self._refusal = refusal
-        self.refused: Refusal | None = None
+        self.fault: Refusal | InvalidRequest | None = None
         self.document: object = None
         self.parameters: dict[str, str] = {}
         self._message: Message | None = None
@@ -217,7 +218,7 @@ class Request:
         """Return the request message. Raises `InvalidRequest`, or the `Refusal` that was found before."""
         if self._message is None:
             if self._refusal is not None:
-                self.refused = self._refusal if isinstance(self._refusal, Refusal) else None
+                self.fault = self._refusal
                 raise self._refusal
             self._message = self.binding.bind(self)
         return self._message

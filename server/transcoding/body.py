@@ -1,5 +1,6 @@
 """Request bodies as they arrive: put together or cut into lines, inflated, and never more than the limit in memory."""
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -70,23 +71,34 @@ async def read_body(receive: Receive, encoding: bytes, length: int | None, limit
 async def read_lines(receive: Receive, encoding: bytes, limit: int) -> AsyncIterator[bytes]:
     """Yield the lines of a body as they arrive, without blank ones; the last may lack its end.
 
-    Raises `Refusal` (413) for a line of more than `limit` bytes, `InvalidRequest` or `Gone`.
+    Raises `Refusal` (413) for a line, or blank ones before it, of more than `limit` bytes, `InvalidRequest` or `Gone`.
     """
     rest = bytearray()
-    async for piece in _pieces(receive, await receive(), encoding):
+    blank = 0
+    async for piece in read_pieces(receive, encoding):
         *lines, tail = piece.split(b"\n")
         for line in lines:
             rest += line
-            if len(rest) > limit:
+            if len(rest) + blank > limit:
                 raise too_large(limit, "line")
-            if not rest.isspace() and rest:
+            if rest and not rest.isspace():
+                blank = 0
                 yield bytes(rest)
+            else:
+                blank += len(rest) + 1
             rest.clear()
         rest += tail
         if len(rest) > limit:
             raise too_large(limit, "line")
     if rest and not rest.isspace():
         yield bytes(rest)
+
+
+async def read_pieces(receive: Receive, encoding: bytes) -> AsyncIterator[bytes]:
+    """Yield a body in pieces as they arrive, inflated. Raises `InvalidRequest` or `Gone`."""
+    async for piece in _pieces(receive, await receive(), encoding):
+        if piece:
+            yield piece
 
 
 async def _pieces(receive: Receive, event: MutableMapping[str, Any], encoding: bytes) -> AsyncIterator[bytes]:
@@ -96,8 +108,12 @@ async def _pieces(receive: Receive, event: MutableMapping[str, Any], encoding: b
     while event["type"] == "http.request":
         chunk = event.get("body", b"")
         empty = empty and not chunk
-        for piece in (chunk,) if inflation is None else inflation.pieces(chunk):
-            yield piece
+        if inflation is None:
+            yield chunk
+        else:
+            for piece in inflation.pieces(chunk):
+                yield piece
+                await asyncio.sleep(0)  # a small chunk may become thousands of pieces, and others wait
         if not event.get("more_body", False):
             if inflation is not None and not empty:
                 inflation.end()

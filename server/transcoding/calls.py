@@ -42,9 +42,10 @@ class Outcome(NamedTuple):
 
 
 class Caller(Protocol):
-    """Runs RPCs. Cancelling a method cancels the RPC. Nothing but cancellation and `Refusal` is raised.
+    """Runs RPCs. Cancelling a method cancels the RPC.
 
-    Whoever calls ends a call whose time is up; `Terms.timeout` is for those who run it to know.
+    Nothing but cancellation, `Refusal` and what `deliver` raises is raised. Whoever calls ends a call whose time is up;
+    `Terms.timeout` is for those who run it to know.
     """
 
     async def call(self, request: Request, terms: Terms) -> Outcome:

@@ -7,6 +7,7 @@ system calls in it, becomes UNAVAILABLE with a sentence of ours.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -30,6 +31,12 @@ _LOG = logging.getLogger(__name__)
 _SPEECHLESS = frozenset({grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL})
 _OWN_WORDS = "Stream removed ("
 """How gRPC begins what it says by itself of a stream that broke off; there is no other mark of who gave a status."""
+_OF_CONNECTIONS = re.compile(
+    r"connect|\bipv[46]:|\bunix:|\bsocket closed|goaway|rst_stream|\bhttp2\b|transport closed|endpoint closing"
+    r"|keepalive|ping timeout|resolution failed|empty address list|handshake|broken pipe|\b(recv|send)msg\b|\berrno\b",
+    re.IGNORECASE,
+)
+"""What gRPC and proxies speak of in an UNAVAILABLE of theirs, in any place of it. A server that does too is hidden."""
 _TICK = 0.01
 """Seconds that gRPC's clock may be ahead of ours at the deadline."""
 
@@ -71,7 +78,8 @@ class ChannelCaller:
         """Run an RPC that streams to its end. Cancelling this cancels the RPC.
 
         The next response is read when the one before was delivered, the next request when the one before was taken. A
-        server that ends before it has heard all requests has the last word.
+        server that ends before it has heard all requests has the last word. What `deliver` raises is raised, after the
+        RPC was cancelled.
         """
         method = self._method(route)
         if isinstance(requests, Request):
@@ -102,14 +110,16 @@ class ChannelCaller:
                 if count == 0:
                     metadata = tuple(await call.initial_metadata())
                 count += 1
+                if count > 1 and not route.rpc.server_streaming:
+                    return _broken(route, "several messages instead of one", metadata)
                 await deliver(method.response.FromString(octets), metadata)
             metadata = tuple(await call.initial_metadata())
         except grpc.aio.AioRpcError as failure:
             return self._failure(failure, call.time_remaining())
         except DecodeError:
             return _broken(route, "no message of its type", metadata)
-        if count != 1 and not route.rpc.server_streaming:
-            return _broken(route, f"{count} messages instead of one", metadata)
+        if count == 0 and not route.rpc.server_streaming:
+            return _broken(route, "no message", metadata)
         return Outcome(grpc.StatusCode.OK, "", None, metadata, None)
 
     def _method(self, route: Route) -> _Method:
@@ -126,7 +136,7 @@ class ChannelCaller:
     def _failure(self, failure: grpc.aio.AioRpcError, remaining: float | None) -> Outcome:
         """Return the end of a call that failed; `remaining` are the seconds to its deadline."""
         code, message = failure.code(), failure.details() or ""
-        details = details_of(tuple(failure.trailing_metadata() or ()))
+        details = details_of(tuple(failure.trailing_metadata() or ())) or None  # empty ones tell nothing
         if details is None:
             is_own = message.startswith(_OWN_WORDS)
             if is_own and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -134,15 +144,16 @@ class ChannelCaller:
                 code = grpc.StatusCode.INTERNAL  # over HTTP the other would blame the caller (429)
             if code in _SPEECHLESS:
                 message = INTERNAL_SENTENCE
-            elif code is grpc.StatusCode.UNAVAILABLE and (is_own or not self._is_connected()):
+            elif code is grpc.StatusCode.UNAVAILABLE and (is_own or self._is_of_connection(message)):
                 message = UNREACHABLE_SENTENCE
             elif code is grpc.StatusCode.DEADLINE_EXCEEDED and remaining is not None and remaining < _TICK:
                 message = LATE_SENTENCE
         return Outcome(code, message, details, tuple(failure.initial_metadata() or ()), None)
 
-    def _is_connected(self) -> bool:
-        """Tell whether there is a connection, without which UNAVAILABLE can be nobody's word but gRPC's."""
-        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+    def _is_of_connection(self, message: str) -> bool:
+        """Tell whether an UNAVAILABLE is gRPC's word: there is no connection, or it speaks of one that was lost."""
+        is_connected = self._channel.get_state() is grpc.ChannelConnectivity.READY
+        return not is_connected or _OF_CONNECTIONS.search(message) is not None
 
 
 def _serialized(message: Message) -> bytes:

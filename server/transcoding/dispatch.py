@@ -3,7 +3,8 @@
 What a handler receives depends on how it was registered:
 
 - with a request deserializer (as generated code does), the request is decoded first and the handler gets the message; a
-  request that cannot be decoded ends the call with INVALID_ARGUMENT before the handler runs;
+  request that cannot be decoded ends the call with INVALID_ARGUMENT before the handler runs (one of a stream is raised
+  where the handler awaits it);
 - without one, over gRPC it would get bytes; here it gets a callable without arguments that returns the message. So
   interceptors can authenticate before anything is parsed. The callable raises `Options.bad_request(violations)`; the
   default is the transcoder's own `InvalidRequest`, which this module answers with INVALID_ARGUMENT.
@@ -137,8 +138,13 @@ class Dispatcher:
             return self._argument(handler, requests)
 
         async def arguments() -> AsyncIterator[Any]:
-            async for request in requests:
-                yield self._argument(handler, request)
+            try:
+                async for request in requests:
+                    yield self._argument(handler, request)
+            except (InvalidRequest, Refusal) as fault:
+                if handler.request_deserializer is not None:
+                    raise
+                raise _as_bad_request(fault, self._bad_request) from None
 
         context.requests = arguments()
         return context.requests
@@ -165,10 +171,13 @@ def _behaviour(handler: "_MethodHandler", route: Route) -> Callable[[Any, Any], 
 def _read(request: Request, bad_request: _BadRequest) -> Message:
     try:
         return request()
-    except InvalidRequest as invalid:
-        raise bad_request(invalid.violations) from None
-    except Refusal as refusal:  # told by its own status, whatever becomes of this exception
-        raise bad_request([(BODY, refusal.message)]) from None
+    except (InvalidRequest, Refusal) as fault:
+        raise _as_bad_request(fault, bad_request) from None
+
+
+def _as_bad_request(fault: InvalidRequest | Refusal, bad_request: _BadRequest) -> Exception:
+    """Put a fault into the application's words; a refusal is told by its own status, whatever becomes of these."""
+    return bad_request(fault.violations if isinstance(fault, InvalidRequest) else [(BODY, fault.message)])
 
 
 def _is_good(context: InProcessContext) -> bool:

@@ -47,9 +47,12 @@ class Endpoint:
         self._json = codecs.of(output).fields[name].value if name else codecs.form(output).write
 
     def takes(self, kind: Kind) -> bool:
-        """Tell whether a body of this kind can be a request: lines where the client streams, else one document."""
+        """Tell whether a body of this kind can be a request: lines where the client streams, else one document.
+
+        Where it is raw bytes, any kind can.
+        """
         if self.route.rpc.client_streaming:
-            return kind is Kind.LINES
+            return kind is Kind.LINES or self.binding.is_raw
         return kind is not Kind.LINES and self.binding.takes(kind)
 
     def form_for(self, accept: bytes) -> Form:

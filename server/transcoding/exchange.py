@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from server.transcoding.binding import Request
-from server.transcoding.body import GZIP, IDENTITY, read_body, read_lines
+from server.transcoding.body import GZIP, IDENTITY, read_body, read_lines, read_pieces
 from server.transcoding.calls import Terms
 from server.transcoding.endpoint import Endpoint
 from server.transcoding.headers import HeaderRules, peer_of
 from server.transcoding.media import ACCEPT_POST, ACCEPT_POST_LINES, JSON, Content, Kind, content_of
 from server.transcoding.options import Options
-from server.transcoding.streaming import RequestLines
+from server.transcoding.streaming import RequestStream
 from server.transcoding.violation import InvalidRequest, Refusal
 
 Scope = MutableMapping[str, Any]
@@ -58,17 +58,25 @@ class Exchange:
             refusal = fault
         return Request(self.endpoint.binding, self.captures, self.query, body, content, refusal)
 
-    def read_lines(self, receive: Receive) -> RequestLines:
-        """Read the body as a stream of requests, as they come. Raises `Refusal`."""
-        self._content()
-        lines = read_lines(receive, self._coding(), self._options.max_body)
-        return RequestLines(self.endpoint.binding, self.captures, self.query, lines)
+    def begin_stream(self) -> None:
+        """Check that the body is a stream of requests. Raises `Refusal` (415).
 
-    def let_body_last(self) -> None:
-        """Tell a server that ends slow bodies, if it wants to know, that this one is a stream of messages."""
+        A server that ends slow bodies is told, if it wants to know, that this one is none.
+        """
+        self._coding()
+        self._content()
         lasts = self._scope.get("state", {}).get("let_body_last")
         if lasts is not None:
             lasts()
+
+    def read_stream(self, receive: Receive) -> RequestStream:
+        """Read the body as a stream of requests, as they come: lines, or raw bytes piece by piece."""
+        binding, coding = self.endpoint.binding, self._coding()
+        if binding.is_raw:
+            pieces = read_pieces(receive, coding)
+            return RequestStream(binding, self.captures, self.query, pieces, self._content())
+        lines = read_lines(receive, coding, self._options.max_body)
+        return RequestStream(binding, self.captures, self.query, lines)
 
     def _coding(self) -> bytes:
         """Return how the body is compressed. Raises `Refusal` (415, as RFC 7694 section 3 has it)."""
@@ -80,7 +88,7 @@ class Exchange:
 
     def _content(self) -> Content:
         """Return what the body is. Raises `Refusal` (415) for what cannot be read here (RFC 9110 section 15.5.16)."""
-        streams = self.endpoint.route.rpc.client_streaming
+        streams = self.endpoint.route.rpc.client_streaming and not self.endpoint.binding.is_raw
         content = _LINES if streams and not self.headers.content_type else content_of(self.headers.content_type)
         if not self.endpoint.takes(content.kind):
             types = ACCEPT_POST_LINES if streams else ACCEPT_POST

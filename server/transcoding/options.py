@@ -50,7 +50,7 @@ class Options:
     stream_timeout: float | None = None
     """The same for an RPC that streams; None for no deadline but the one that a client asks for."""
     min_gzip: int = 1024
-    """Bytes from which a JSON answer is compressed for a client that asks for gzip; 0 for never."""
+    """Bytes from which a response message is compressed for a client that asks for gzip; 0 for never."""
     ignores_unknown_query: bool = False
     """Whether query parameters that are no fields of the request are ignored instead of refused."""
     domain: str = ""

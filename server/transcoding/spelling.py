@@ -1,12 +1,16 @@
 """Paths of fields in the client's own spelling: names as the document wrote them, or as it would write them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from server.transcoding.codec.message import FieldCodec, MessageCodec
 from server.transcoding.violation import join
 
 _STEP = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)((?:\[(?:"(?:[^"\\]|\\.)*"|[^\]"]*)\])*)(?:\.|$)')
+_ENDS = frozenset({"", ".", "["})
+"""What may follow a path in those below it."""
+_MAX_INDEX = 9
+"""How many digits of an index are looked at; no document has that many elements."""
 
 
 def names(codec: MessageCodec, document: object, field: str) -> bool:
@@ -14,12 +18,10 @@ def names(codec: MessageCodec, document: object, field: str) -> bool:
     return isinstance(document, dict) and _written(codec.fields[field.partition(".")[0]], document) in document
 
 
-def prefixes(field: str) -> Iterator[str]:
-    """Yield the path and its heads, longest first: `a.b[0].c`, `a.b[0]`, `a.b`, `a`."""
-    yield field
-    for index in range(len(field) - 1, 0, -1):
-        if field[index] in ".[":
-            yield field[:index]
+def find_head(field: str, paths: Iterable[str]) -> str | None:
+    """Find the longest of some paths that a path is or lies below: `a.b[0]` lies below `a.b`, and `a.bc` does not."""
+    heads = [path for path in paths if field.startswith(path) and field[len(path) : len(path) + 1] in _ENDS]
+    return max(heads, key=len, default=None)
 
 
 def spell(codec: MessageCodec | None, document: object, path: str) -> str:
@@ -48,6 +50,6 @@ def _written(field: FieldCodec, document: object) -> str:
 def _descend(document: object, name: str, subscript: str) -> object:
     value = document.get(name) if isinstance(document, dict) else None
     index = subscript[1:-1]
-    if isinstance(value, list) and index.isdecimal() and int(index) < len(value):
+    if isinstance(value, list) and len(index) <= _MAX_INDEX and index.isdecimal() and int(index) < len(value):
         return value[int(index)]
     return value

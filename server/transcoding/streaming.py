@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import orjson
+from google.protobuf.message import Message
 
 from server.transcoding.binding import Binding, Request
 from server.transcoding.endpoint import Endpoint
 from server.transcoding.headers import HeaderRules, Headers, Metadata
-from server.transcoding.media import Form
+from server.transcoding.media import JSON, Content, Form
+from server.transcoding.violation import InvalidRequest, Refusal
 
 Event = MutableMapping[str, Any]
 Send = Callable[[Event], Awaitable[None]]
@@ -23,29 +25,61 @@ _NO_BUFFERING = (b"x-accel-buffering", b"no")
 """Asks proxies that collect responses to pass this one on as it comes."""
 
 
-class RequestLines:
-    """The requests of a client stream, one a line; each is bound like the request of a unary call to the route."""
+class RequestStream:
+    """The requests of a client stream; each is bound like the request of a unary call to the route.
 
-    def __init__(self, binding: Binding, captures: tuple[str, ...], query: str, lines: AsyncIterator[bytes]) -> None:
+    `fault` is what was wrong with the first of them that could not be read, whatever became of the exception.
+    """
+
+    def __init__(
+        self,
+        binding: Binding,
+        captures: tuple[str, ...],
+        query: str,
+        bodies: AsyncIterator[bytes],
+        content: Content = JSON,
+    ) -> None:
         self._binding = binding
         self._captures = captures
         self._query = query
-        self._lines = lines
+        self._bodies = bodies
+        self._content = content
         self._last: Request | None = None
-        self.refused = None
-        """As of a `Request`; what is wrong with a line as a whole is raised at once."""
+        self.fault: Refusal | InvalidRequest | None = None
 
     def __aiter__(self) -> AsyncIterator[Request]:
         return self
 
     async def __anext__(self) -> Request:
-        line = await anext(self._lines)
-        self._last = Request(self._binding, self._captures, self._query, line)
+        try:
+            body = await anext(self._bodies)
+        except (Refusal, InvalidRequest) as fault:
+            self.fault = fault
+            raise
+        self._last = _Noting(self, self._binding, self._captures, self._query, body, self._content)
         return self._last
 
     def spelled(self, field: str) -> str:
         """Return a field's path as the last request wrote it or would write it."""
         return field if self._last is None else self._last.spelled(field)
+
+
+class _Noting(Request):
+    """A request of a stream that notes there that it does not fit."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: RequestStream, *request: Any) -> None:
+        super().__init__(*request)
+        self._stream = stream
+
+    def __call__(self) -> Message:
+        """Return the message. Raises `InvalidRequest`."""
+        try:
+            return super().__call__()
+        except InvalidRequest as invalid:
+            self._stream.fault = self._stream.fault or invalid
+            raise
 
 
 class StreamWriter:

@@ -13,10 +13,20 @@ _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]
 _VARY: Final[Header] = (b"vary", b"origin")
 _EXPOSED: Final[Header] = (
     b"access-control-expose-headers",
-    b"etag, location, retry-after, www-authenticate, "
+    b"deprecation, etag, link, location, retry-after, sunset, www-authenticate, "
     b"x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id",
 )
-_HEADERS: Final = ("authorization", "content-type", "idempotency-key", "x-api-key", "x-request-id")
+_HEADERS: Final = (
+    "authorization",
+    "content-type",
+    "grpc-timeout",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+    "x-api-key",
+    "x-request-id",
+    "x-server-timeout",
+)
 
 
 def check_origins(origins: Sequence[str]) -> None:

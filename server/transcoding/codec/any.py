@@ -1,23 +1,28 @@
 """`google.protobuf.Any` in JSON: `@type` beside the message's fields, or beside `value` for a well-known type.
 
 A type that is not in the pool is refused when read; when written it shows as its bytes, so that an answer survives it.
+So does what nests too deep: bytes in bytes are no messages to protobuf, whose own limit does not count them.
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from itertools import islice
 from typing import Any
 
 from google.protobuf import message_factory
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
-from server.transcoding.codec.document import note_doubled
+from server.transcoding.codec.document import MAX_DEPTH, note_doubled
 from server.transcoding.codec.required import missing_fields
 from server.transcoding.codec.wellknown import Form, well_known
-from server.transcoding.violation import Faults, Refused
+from server.transcoding.violation import MAX_VIOLATIONS, Faults, Refused
 
 ANY = "google.protobuf.Any"
+_ROOM = ContextVar("room", default=MAX_DEPTH)
+"""How many more levels what is being written may nest in `Any`: Python's stack and orjson end somewhere."""
 
 
 def any_form(form_of: Callable[[Descriptor], Form], pool: DescriptorPool) -> Form:
@@ -50,7 +55,7 @@ class _Any:
         message_class = message_factory.GetMessageClass(inner)
         content = message_class()
         self._read_content(content, inner, rest, faults)
-        for path in missing_fields(content):
+        for path in islice(missing_fields(content), MAX_VIOLATIONS):
             faults.add(path, "is required")
         message.type_url = value["@type"]
         message.value = message_class.SerializePartialToString(content, deterministic=True)
@@ -77,9 +82,14 @@ class _Any:
             content = None if inner is None else message_factory.GetMessageClass(inner).FromString(message.value)
         except DecodeError:
             content = None
-        if inner is None or content is None:
+        room = _ROOM.get() - (0 if content is None else _levels(content))
+        if inner is None or content is None or room < 0:
             return {"@type": message.type_url, "value": base64.b64encode(message.value).decode("ascii")}
-        written = self._form_of(inner).write(content)
+        before = _ROOM.set(room)
+        try:
+            written = self._form_of(inner).write(content)
+        finally:
+            _ROOM.reset(before)
         return {"@type": message.type_url, **({"value": written} if is_special(inner) else written)}
 
     def _find(self, url: object) -> Descriptor | None:
@@ -89,3 +99,26 @@ class _Any:
             return self._pool.FindMessageTypeByName(url.rpartition("/")[2])
         except KeyError:
             return None
+
+
+def _levels(content: Any) -> int:
+    """Return how many levels of JSON a message takes up but for well-known types, which have limits of their own."""
+    deepest = 1
+    waiting: list[tuple[Any, int]] = [] if is_special(type(content).DESCRIPTOR) else [(content, 1)]
+    while waiting:
+        message, level = waiting.pop()
+        deepest = max(deepest, level)
+        for field, value in type(message).ListFields(message):
+            children, steps = _children(field, value)
+            waiting += [(child, level + steps) for child in children]
+    return deepest
+
+
+def _children(field: FieldDescriptor, value: Any) -> tuple[Iterable[Any], int]:
+    """Return the messages in a field's value and how many levels of JSON lie between them and the field's message."""
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        kind, value = kind.fields_by_name["value"].message_type, value.values()
+    if kind is None or field.is_extension or is_special(kind):
+        return (), 0
+    return (value, 2) if field.is_repeated else ([value], 1)

@@ -31,20 +31,20 @@ class Number:
 
 
 class Doubled(dict[str, object]):
-    """An object in which names occur more than once; `names` lists them."""
+    """An object in which names occur more than once; `names` holds them."""
 
     __slots__ = ("names",)
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
         seen: set[str] = set()
-        self.names = sorted({name for name, _ in pairs if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+        self.names = frozenset(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
 
 
 def note_doubled(document: dict[str, object], faults: Faults) -> None:
     """Note every name that occurs more than once in an object."""
     if type(document) is Doubled:
-        for name in document.names:
+        for name in sorted(document.names):
             faults.add(name, "is given more than once")
 
 

@@ -113,7 +113,7 @@ def mapping(field: FieldDescriptor, form: Form | None) -> Shape:
         if not isinstance(value, dict):
             raise Refused("must be a JSON object")
         entries = getattr(message, name)
-        doubled = value.names if isinstance(value, Doubled) else ()
+        doubled = value.names if isinstance(value, Doubled) else frozenset()
         for text, item in value.items():
             mark = len(faults)
             try:

@@ -6,6 +6,7 @@ depends on the descriptors alone, byte for byte.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -14,9 +15,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from server.transcoding.openapi.comments import comments_of
 from server.transcoding.openapi.operations import Header, Operations
+from server.transcoding.openapi.paths import path_of
 from server.transcoding.openapi.rules import Rules, Schema
 from server.transcoding.openapi.schemas import COMPONENT, Schemas, reference
-from server.transcoding.router import Route, routes_of
+from server.transcoding.router import routes_of
 
 __all__ = ["Header", "Info", "document"]
 
@@ -56,11 +58,7 @@ def document(
     schemas = Schemas(comments, Rules(pool))
     operations = Operations(schemas, comments, headers, frozenset(anonymous))
     found = [pool.FindServiceByName(name) for name in services]
-    paths: dict[str, dict[str, Any]] = {}
-    for service in found:
-        for route in routes_of(service):
-            if route.verb in _METHODS:
-                paths.setdefault(_path(route), {})[route.verb.lower()] = operations.operation(route)
+    paths = _paths(found, operations)
     result: dict[str, Any] = {"openapi": "3.1.0", "info": _info(info)}
     if info.server:
         result["servers"] = [{"url": info.server}]
@@ -85,16 +83,14 @@ def _tag(service: ServiceDescriptor, comments: Mapping[str, str]) -> Schema:
     return {"name": service.name, **described}
 
 
-def _path(route: Route) -> str:
-    """Return the route's template with each variable as one parameter, since OpenAPI knows no patterns in paths."""
-    pieces: list[str] = []
-    position = 0
-    segments = route.template.segments
-    for variable in route.template.variables:
-        pieces += [*segments[position : variable.start], f"{{{variable.field}}}"]
-        position = len(segments) if variable.end is None else variable.end
-    verb = f":{route.template.verb}" if route.template.verb else ""
-    return "/" + "/".join([*pieces, *segments[position:]]) + verb
+def _paths(services: Sequence[ServiceDescriptor], operations: Operations) -> dict[str, dict[str, Schema]]:
+    """Describe the routes by path and method. Of those that only their patterns tell apart the first has the place."""
+    paths: dict[str, dict[str, Schema]] = {}
+    for route in chain.from_iterable(map(routes_of, services)):
+        path, method = path_of(route.template), route.verb.lower()
+        if route.verb in _METHODS and method not in paths.get(path, ()):
+            paths.setdefault(path, {})[method] = operations.operation(route)
+    return paths
 
 
 def _close(components: Mapping[str, Schema], paths: Mapping[str, Mapping[str, Schema]]) -> None:

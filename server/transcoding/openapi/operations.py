@@ -8,11 +8,12 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from server.transcoding.codec.any import is_special
+from server.transcoding.openapi.paths import parts_of
 from server.transcoding.openapi.rules import Schema
 from server.transcoding.openapi.schemas import Schemas, reference
 from server.transcoding.parameters import takes_text
 from server.transcoding.router import Route, find_field
-from server.transcoding.template import REST, STAR
+from server.transcoding.template import STAR
 
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
@@ -107,12 +108,15 @@ class Operations:
         }
 
     def _path_parameters(self, route: Route) -> Iterator[Schema]:
-        for variable in route.template.variables:
-            field = cast("FieldDescriptor", find_field(route.rpc.input_type, variable.field))  # or there were no route
+        for part in parts_of(route.template).values():
+            field = cast("FieldDescriptor", find_field(route.rpc.input_type, part.field))  # or there were no route
             schema = self._schemas.field(field)
-            if schema.get("type") == "string":
-                schema = _path_text(schema, route.template.segments[variable.start : variable.end])
-            yield _parameter(variable.field, "path", schema, required=True)
+            if part.sentence:
+                told = [part.sentence, schema.get("description", "")]
+                schema = {"type": "string", "description": "\n\n".join(filter(None, told))}
+            if schema.get("type") == "string" and part.wildcard == STAR:
+                schema = {"minLength": 1, **schema}
+            yield _parameter(part.name, "path", schema, required=True)
 
     def _query_parameters(self, route: Route) -> Iterator[Schema]:
         if route.body == "*":
@@ -121,14 +125,6 @@ class Operations:
         for path, field in islice(_leaves(route.rpc.input_type, (), ""), _MAX_PARAMETERS):
             if path not in taken and path.partition(".")[0] != route.body:
                 yield _parameter(path, "query", self._schemas.field(field), required=False)
-
-
-def _path_text(schema: Schema, segments: Sequence[str]) -> Schema:
-    """Add what a path demands of a variable: no empty value, and the literals of a pattern such as `projects/*`."""
-    if tuple(segments) == (STAR,):
-        return {"minLength": 1, **schema}
-    pattern = "/".join({STAR: "[^/]+", REST: ".*"}.get(segment, segment.replace(".", r"\.")) for segment in segments)
-    return {**schema, "pattern": f"^{pattern}$"}
 
 
 def _leaves(message: Descriptor, above: tuple[str, ...], prefix: str) -> Iterator[tuple[str, FieldDescriptor]]:

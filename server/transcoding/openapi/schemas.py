@@ -50,38 +50,58 @@ class Schemas:
         self.components: dict[str, Schema] = {}
         self._comments = comments
         self._rules = rules
+        self._incomplete: list[Descriptor] = []
 
     def message(self, descriptor: Descriptor, not_required: Set[str] = frozenset()) -> Schema:
         """Return a schema for a message: a reference to its component, or the form of a well-known type.
 
         The fields in `not_required` (proto names) have their value from the path and may be left out.
         """
+        schema = self._message(descriptor)
+        self._complete()
+        if "$ref" in schema:
+            self._relax(self.components[_name(descriptor)], descriptor, not_required)
+        return schema
+
+    def field(self, field: FieldDescriptor) -> Schema:
+        """Return a schema for a field's value, with its rules and its comment."""
+        schema = self._field(field)
+        self._complete()
+        return schema
+
+    def _complete(self) -> None:
+        """Work off a list rather than recur: a large API has chains of types that would outgrow Python's stack."""
+        while self._incomplete:
+            descriptor = self._incomplete.pop()
+            schema = self.components[_name(descriptor)]
+            schema["properties"] = {field.json_name: self._field(field) for field in descriptor.fields}
+            self._describe(schema, descriptor.full_name)
+            required = [field.json_name for field in descriptor.fields if self._rules.required(field)]
+            if required:
+                schema["required"] = required
+
+    def _message(self, descriptor: Descriptor) -> Schema:
         known = _well_known(descriptor)
         if known is not None:
             return known
-        name = descriptor.full_name.replace(".", "_")
+        name = _name(descriptor)
         if name not in self.components:
-            schema = self.components[name] = {"type": "object"}
-            schema["properties"] = {field.json_name: self.field(field) for field in descriptor.fields}
-            schema["required"] = [field.json_name for field in descriptor.fields if self._rules.required(field)]
-            self._describe(schema, descriptor.full_name)
-        self._relax(self.components[name], descriptor, not_required)
+            self.components[name] = {"type": "object"}
+            self._incomplete.append(descriptor)
         return reference(name)
 
     def _relax(self, schema: Schema, descriptor: Descriptor, not_required: Set[str]) -> None:
         loose = {field.json_name for field in descriptor.fields if field.name in not_required}
-        required = [name for name in schema.get("required", ()) if name not in loose]
-        schema.pop("required", None)
+        required = [name for name in schema.pop("required", ()) if name not in loose]
         if required:
             schema["required"] = required
 
-    def field(self, field: FieldDescriptor) -> Schema:
-        """Return a schema for a field's value, with its rules and its comment."""
+    def _field(self, field: FieldDescriptor) -> Schema:
         rules = self._rules.of(field)
         if not field.is_repeated:
             return self._single(field, rules)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            values = self.field(field.message_type.fields_by_name["value"])
+            values = self._field(field.message_type.fields_by_name["value"])
             schema: Schema = {"type": "object", "additionalProperties": values, **keywords(rules)}
             return self._describe(schema, field.full_name)
         items = self._single(field, item_rules(rules))
@@ -90,7 +110,7 @@ class Schemas:
 
     def _single(self, field: FieldDescriptor, rules: Any) -> Schema:
         if field.message_type is not None:
-            schema = self.message(field.message_type)
+            schema = self._message(field.message_type)
             return schema if "$ref" in schema else self._described(schema, field)
         if field.enum_type is not None:
             if field.enum_type.full_name == _NULL:
@@ -127,3 +147,7 @@ def _well_known(descriptor: Descriptor) -> Schema | None:
 def reference(name: str) -> Schema:
     """Return a reference to a component."""
     return {"$ref": f"{COMPONENT}{name}"}
+
+
+def _name(descriptor: Descriptor) -> str:
+    return descriptor.full_name.replace(".", "_")

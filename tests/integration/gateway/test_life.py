@@ -1,7 +1,8 @@
 """The gateway through the upstream's life: before it is there, while it is away, and when it comes back as another."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -11,7 +12,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from server.gateway import follower, reflection
+from server.gateway import catalogue, follower, reflection
+from server.gateway.files import Files
+from server.gateway.follower import Follower
 from server.transcoding.options import Options
 from tests.integration.gateway.upstream import Kitchen, Upstreams, fronted
 from tests.unit.transcoding.kitchen import compile_proto, message
@@ -304,3 +307,129 @@ async def test_after_a_long_round_the_next_one_begins_at_once(
         await front.until(503)
         await upstreams.start()
         await front.until(200)
+
+
+@pytest.mark.parametrize(
+    "code", [None, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED], ids=str
+)
+async def test_health_that_never_answers_is_as_good_as_none(upstreams: Upstreams, code: grpc.StatusCode | None) -> None:
+    watched = 0
+
+    class Mute(health_pb2_grpc.HealthServicer):
+        async def Watch(self, _request: Any, context: Any) -> AsyncIterator[HealthCheckResponse]:
+            nonlocal watched
+            watched += 1
+            if code is not None:
+                await context.abort(code, "no")
+            silence: list[HealthCheckResponse] = []
+            for answer in silence:
+                yield answer
+
+    await upstreams.start(health=Mute())
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start(health=Mute())
+        await front.until(200)
+
+    assert watched == 6
+
+
+async def test_an_operator_who_has_left_is_no_end(upstreams: Upstreams) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def gone(sentence: str) -> None:
+        heard.put_nowait(sentence)
+        raise BrokenPipeError
+
+    async with fronted(upstreams.address, listens=gone) as front:
+        early = await heard.get()
+        await upstreams.start()
+        await front.until(200)
+        called = await front.http.get("/v1/books/dune")
+
+    assert ("cannot be reached" in early, await heard.get(), heard.empty()) == (True, "Ready.", True)
+    assert called.status_code == 200
+
+
+async def test_a_fault_of_ours_while_following_is_no_end(upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [RuntimeError("a bug")]
+    really = Follower._follow_health
+
+    async def follow_health(self: Follower) -> None:
+        if faults:
+            raise faults.pop()
+        await really(self)
+
+    monkeypatch.setattr(Follower, "_follow_health", follow_health)
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+
+
+async def test_routes_are_served_without_their_document(upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch) -> None:
+    def openapi_of(_catalogue: Any) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr("server.gateway.app.openapi_of", openapi_of)
+    await upstreams.start()
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        called, described = await front.http.get("/v1/books/dune"), await front.http.get("/openapi.json")
+
+    assert called.status_code == 200
+    assert (described.status_code, described.json()["code"]) == (503, "UNAVAILABLE")
+    assert front.told[0] == "Ready."
+    assert "/openapi.json answers 503" in front.told[1]
+
+
+async def test_routes_behind_the_gateways_own_pages_are_told_of_once(upstreams: Upstreams) -> None:
+    hidden = compile_proto(
+        'syntax = "proto3"; package h; import "google/api/annotations.proto"; message M {} service S {'
+        'rpc A(M) returns (M) { option (google.api.http) = {get: "/healthz" additional_bindings {get: "/v1"}}; }'
+        'rpc B(M) returns (M) { option (google.api.http) = {put: "/openapi.json"}; } }'
+    )
+
+    class Hidden:
+        async def A(self, request: Any, _context: Any) -> Any:
+            return request
+
+    await upstreams.start(hidden, ["h.S"], Hidden())
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start(hidden, ["h.S"], Hidden())
+        await front.until(200)
+        own, routed = await front.http.get("/healthz"), await front.http.get("/v1")
+
+    assert (own.json(), routed.json()) == ({"status": "ok"}, {})
+    remarks = [sentence for sentence in front.told if "hidden" in sentence]
+    assert remarks == ["The upstream's routes at /healthz, /openapi.json are hidden by the gateway's own pages."]
+
+
+async def test_reading_a_description_holds_up_no_call(upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch) -> None:
+    places: dict[str, set[bool]] = {}
+
+    def noted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            places.setdefault(work.__name__, set()).add(threading.current_thread() is threading.main_thread())
+            return work(*given)
+
+        return done
+
+    for work in (Files.add, Files.next_missing, Files.substitute, Files.in_order):
+        monkeypatch.setattr(Files, work.__name__, noted(work))
+    monkeypatch.setattr("server.gateway.app.fingerprint_of", noted(catalogue.fingerprint_of))
+    monkeypatch.setattr("server.gateway.app.link", noted(catalogue.link))
+    await upstreams.start(LIBRARY, ["library.v2.Library"], Library())
+    async with fronted(upstreams.address) as front:
+        await front.until(200)
+        await upstreams.stop()
+        await front.until(503)
+        await upstreams.start()
+        await front.until(200, "/v1/books/dune")
+
+    assert {"add", "next_missing", "in_order", "fingerprint_of", "link"} <= places.keys()
+    assert set.union(*places.values()) == {False}

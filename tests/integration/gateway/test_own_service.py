@@ -1,20 +1,28 @@
-"""Our own service behind the gateway answers as its own REST port does."""
+"""Our own service behind the gateway, as its operator would start it, answers as its own REST port does."""
 
 from typing import Any
 
 import httpx2
-import pytest
 
-from server.transcoding.options import Options
-from tests.integration.gateway.upstream import fronted
+from tests.integration.gateway.test_process import started, told
 from tests.service import Service
 
 PASSING = {"date", "x-request-id", "x-ratelimit-remaining", "x-ratelimit-reset", "content-length", "etag"}
 """Response headers that differ from one call to the next."""
-OPTIONS = Options(
-    domain="sdk.shared.v1",
-    reason_statuses={"ERROR_CODE_CONFLICT": 409},
-    hidden_details=frozenset({"google.rpc.RequestInfo"}),
+CHOICES = (
+    *("--error-domain", "sdk.shared.v1"),
+    *("--reason-status", "ERROR_CODE_CONFLICT=409"),
+    *("--reason-status", "ERROR_CODE_OVERLOADED=503"),
+    *("--hide-detail", "google.rpc.RequestInfo"),
+)
+KEYS = "/v1/developer/keys"
+CALLS: tuple[tuple[str, str, object, int], ...] = (
+    ("GET", KEYS, None, 200),
+    ("GET", f"{KEYS}?pageSize=1", None, 200),
+    ("GET", f"{KEYS}/key_00000000000000000000000000", None, 404),
+    ("GET", f"{KEYS}?pageSize=-1", None, 400),
+    ("POST", KEYS, {"name": "", "scopes": ["write"]}, 400),
+    ("POST", f"{KEYS}/{{revoked}}/rotate", {}, 409),
 )
 
 
@@ -24,48 +32,34 @@ def seen(response: httpx2.Response) -> tuple[int, Any, dict[str, str]]:
     return response.status_code, response.json() if response.content else None, headers
 
 
-@pytest.mark.parametrize(
-    ("method", "target", "body", "status"),
-    [
-        ("GET", "/v1/developer/keys", None, 200),
-        ("GET", "/v1/developer/keys?pageSize=1", None, 200),
-        ("GET", "/v1/developer/keys/key_00000000000000000000000000", None, 404),
-        ("GET", "/v1/developer/keys?pageSize=-1", None, 400),
-        ("POST", "/v1/developer/keys", {"name": "", "scopes": ["write"]}, 400),
-        ("POST", "/v1/developer/keys/{revoked}/rotate", {}, 409),
-    ],
-)
-async def test_a_call_has_the_same_answer(
-    service: Service, method: str, target: str, body: object, status: int
-) -> None:
-    headers = {"authorization": f"Bearer {service.token()}"}
+async def test_a_call_has_the_same_answer(service: Service) -> None:
+    token = {"authorization": f"Bearer {service.token()}"}
+    listening = ("--listen", "127.0.0.1:0", *CHOICES)
     async with (
-        fronted(service.addresses.grpc, OPTIONS) as front,
-        httpx2.AsyncClient(base_url=service.rest, headers=headers) as own,
+        started("gateway", "--upstream", str(service.addresses.grpc), *listening) as process,
+        httpx2.AsyncClient(base_url=service.rest) as own,
+        httpx2.AsyncClient(base_url=(await told(process, "Serving REST on"))[-1].split()[3]) as front,
     ):
-        front.http.headers.update(headers)
-        await front.until(200)
-        revoked = await _revoked(own)
+        await told(process, "curl ")
+        revoked = await _revoked(own, token)
+        for method, target, body, status in CALLS:
+            path = target.format(revoked=revoked)
 
-        answers = [await http.request(method, target.format(revoked=revoked), json=body) for http in (front.http, own)]
+            answers = [await http.request(method, path, json=body, headers=token) for http in (front, own)]
 
-    assert answers[0].status_code == status
-    assert seen(answers[0]) == seen(answers[1])
+            assert answers[1].status_code == status
+            assert seen(answers[0]) == seen(answers[1]), path
+        refused = [await http.get(KEYS) for http in (front, own)]
+        unknown = await front.get("/v1/nothing")
 
-
-async def test_without_a_token_the_challenge_is_the_same(service: Service) -> None:
-    async with fronted(service.addresses.grpc, OPTIONS) as front, httpx2.AsyncClient(base_url=service.rest) as own:
-        await front.until(200)
-
-        answers = [await http.get("/v1/developer/keys") for http in (front.http, own)]
-
-    assert answers[0].status_code == 401
-    assert answers[0].headers["www-authenticate"].startswith("Bearer realm=")
-    assert seen(answers[0]) == seen(answers[1])
+    assert refused[0].status_code == 401
+    assert refused[0].headers["www-authenticate"].startswith("Bearer realm=")
+    assert seen(refused[0]) == seen(refused[1])
+    assert unknown.json()["code"] == "NOT_FOUND"  # what reaches no RPC has gRPC's names
 
 
-async def _revoked(http: httpx2.AsyncClient) -> str:
-    created = await http.post("/v1/developer/keys", json={"name": "Old", "scopes": ["read"]})
+async def _revoked(http: httpx2.AsyncClient, token: dict[str, str]) -> str:
+    created = await http.post(KEYS, json={"name": "Old", "scopes": ["read"]}, headers=token)
     key: str = created.json()["apiKey"]["id"]
-    await http.post(f"/v1/developer/keys/{key}/revoke", json={})
+    await http.post(f"{KEYS}/{key}/revoke", json={}, headers=token)
     return key

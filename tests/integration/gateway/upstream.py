@@ -179,15 +179,17 @@ async def fronted(
     authority: str | None = None,
     services: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
+    listens: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Front]:
-    """Run a gateway in front of a server."""
+    """Run a gateway in front of a server. `listens` is its operator in the place of one who keeps what is said."""
     upstream = Upstream(address=address, tls=tls, authority=authority, services=tuple(services))
     settings = Settings(
         upstream=upstream, host="127.0.0.1", port=0, options=options or Options(), cors_origins=cors_origins
     )
     told: list[str] = []
+    say = listens or told.append
     async with (
-        running(settings, welcome=lambda *_: told.append("Ready."), tell=told.append) as place,
+        running(settings, welcome=lambda *_: say("Ready."), tell=say) as place,
         httpx2.AsyncClient(base_url=f"http://{place}", timeout=20) as http,
     ):
         yield Front(http=http, told=told)

@@ -1,6 +1,7 @@
 """The words of `gateway` and `openapi`: what they amount to, and how each is refused."""
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -90,9 +91,12 @@ def test_every_option_reaches_its_place(typed: Typed, pem: dict[str, str]) -> No
     )
     chosen = ("--allow-header", "X-Shelf", "--allow-header", "x-api-key", "--max-body", "9", "--timeout", "1.5")
     more = ("--unknown-query", "ignore", "--cors-origin", "https://a.example", "--error-domain", "d")
+    reasons = ("--reason-status", "GONE=410", "--reason-status", "BUSY=503")
+    hidden = ("--hide-detail", "google.rpc.RequestInfo", "--hide-detail", "a.B")
     names = ("--service", "a.A", "--service", "b.B")
 
-    assert typed.type(*UPSTREAM, "--listen", "[::1]:0", *tls, *chosen, *more, *names) == 0
+    words = (*tls, *chosen, *more, *reasons, *hidden, *names)
+    assert typed.type(*UPSTREAM, "--listen", "[::1]:0", *words) == 0
 
     content = {name: Path(path).read_bytes() for name, path in pem.items()}
     assert typed.got.upstream == Upstream(
@@ -104,6 +108,8 @@ def test_every_option_reaches_its_place(typed: Typed, pem: dict[str, str]) -> No
     options = typed.got.options
     assert (typed.got.host, typed.got.port, typed.got.cors_origins) == ("[::1]", 0, ("https://a.example",))
     assert (options.max_body, options.timeout, options.domain, options.ignores_unknown_query) == (9, 1.5, "d", True)
+    assert options.reason_statuses == {"GONE": 410, "BUSY": 503}
+    assert options.hidden_details == {"google.rpc.DebugInfo", "google.rpc.RequestInfo", "a.B"}
     assert options.request_headers[-1] == "x-shelf"
     assert options.request_headers.count("x-api-key") == 1
 
@@ -127,6 +133,12 @@ def test_an_upstream_is_a_host_and_a_port(typed: Typed, address: str) -> None:
         (("--max-body", "0"), "--max-body: must be 1 to"),
         (("--timeout", "0"), "--timeout: must be more than 0"),
         (("--timeout", "nan"), "--timeout: must be more than 0"),
+        (("--error-domain", "d", "--reason-status", "GONE"), "--reason-status: 'GONE' must be REASON=STATUS"),
+        (("--error-domain", "d", "--reason-status", "A=200"), "--reason-status: 'A=200' must be REASON=STATUS"),
+        (("--error-domain", "d", "--reason-status", "A=600"), "--reason-status: 'A=600' must be REASON=STATUS"),
+        (("--error-domain", "d", "--reason-status", "=409"), "--reason-status: '=409' must be REASON=STATUS"),
+        (("--reason-status", "GONE=410"), "--reason-status: is for the reasons of one domain; add --error-domain"),
+        (("--hide-detail", "a/b.C"), "--hide-detail: 'a/b.C' must be the full name of a message type"),
         (("--tls-ca", "x"), "--tls-ca: is for TLS; add --tls"),
         (("--tls", "--tls-ca", "/no/such"), "--tls-ca: cannot read /no/such: No such file"),
         (("--tls", "--tls-cert", "{cert}"), "--tls-key: is missing; it goes together with --tls-cert"),
@@ -173,9 +185,13 @@ def test_the_document_takes_the_same_words_for_the_upstream(typed: Typed) -> Non
 @pytest.mark.parametrize(
     ("rules", "line"),
     [
-        (None, "curl -sS 'http://h:1/v1/books'"),
-        ("post: '/v1/{id=a/*/b/**}:go' body: '*'", "curl -sS -X POST 'http://h:1/v1/a/1/b/1:go' --json '{}'"),
-        ("delete: '/v1/{id}'", "curl -sS -X DELETE 'http://h:1/v1/1'"),
+        (None, "curl -sS http://h:1/v1/books"),
+        (
+            "post: '/v1/{id=a/*/b/**}:go' body: '*'",
+            "curl -sS -X POST http://h:1/v1/a/1/b/1:go --json '{}'",
+        ),
+        ("delete: '/v1/{id}'", "curl -sS -X DELETE http://h:1/v1/1"),
+        ("custom: {kind: '|sh' path: '/v1/$(id);id'}", "curl -sS -X '|sh' 'http://h:1/v1/$(id);id'"),
     ],
 )
 def test_the_line_to_paste_is_of_the_simplest_route(rules: str | None, line: str) -> None:
@@ -186,3 +202,12 @@ def test_the_line_to_paste_is_of_the_simplest_route(rules: str | None, line: str
 
     assert told.splitlines()[-1] == line
     assert f"of {service.full_name}" in told
+
+
+def test_the_line_to_paste_is_one_command_whatever_the_rule() -> None:
+    rule = r'custom: {kind: "\x27`id`\x27" path: "/v1/\x27;id;\x27"}'
+    service = service_of(f"rpc A(M) returns (M) {{ option (google.api.http) = {{ {rule} }}; }}")
+
+    line = commands._curl("h:1", list(routes_of(service)))
+
+    assert shlex.split(line) == ["curl", "-sS", "-X", "'`id`'", "http://h:1/v1/';id;'"]

@@ -163,6 +163,9 @@ service Kitchen {
   rpc Upload(UploadRequest) returns (Book) {
     option (google.api.http) = {post: "/v1/books/{name}:upload" body: "file"};
   }
+  rpc UploadAll(stream google.api.HttpBody) returns (Book) {
+    option (google.api.http) = {post: "/v1/books:upload" body: "*"};
+  }
   rpc Reflect(google.api.HttpBody) returns (google.api.HttpBody) {
     option (google.api.http) = {post: "/v1/reflect" body: "*"};
   }

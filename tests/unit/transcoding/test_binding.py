@@ -13,12 +13,15 @@ from server.transcoding.binding import Binding, Request
 from server.transcoding.codec.message import Codecs
 from server.transcoding.media import JSON, LINES, Content, Kind
 from server.transcoding.router import Match, Route, Router, routes_of
-from server.transcoding.violation import InvalidRequest, Refusal
+from server.transcoding.spelling import find_head
+from server.transcoding.violation import MAX_VIOLATIONS, InvalidRequest, Refusal
 from tests.unit.transcoding.kitchen import SERVICE, compile_proto, message, pool_of
 
 PROTOBUF = Content(Kind.PROTOBUF, "application/x-protobuf")
 PNG = Content(Kind.OTHER, "image/png")
 INNER = "quota.inner."
+LONG_INDEX = "9" * 5000
+"""More digits than Python makes a number of."""
 
 TAKER = pool_of(
     compile_proto("""
@@ -473,6 +476,14 @@ def test_a_patch_without_a_mask_means_the_fields_its_body_names(
         ("POST", "/v1/sinks", '{"children": [{}, {"a_bool": true}]}', "children[1].a_bool", "children[1].a_bool"),
         ("POST", "/v1/sinks", '{"children": [{}, {"a_bool": true}]}', "children[0].a_bool", "children[0].aBool"),
         ("POST", "/v1/sinks", "{}", 'labels["a.b"]', 'labels["a.b"]'),
+        ("POST", "/v1/sinks", '{"nums": [1]}', f"nums[{LONG_INDEX}]", f"nums[{LONG_INDEX}]"),
+        (
+            "POST",
+            "/v1/sinks",
+            '{"children": [{"a_bool": 1}]}',
+            f"children[{LONG_INDEX}].a_bool",
+            f"children[{LONG_INDEX}].aBool",
+        ),
         ("POST", "/v1/sinks", "{}", "x-api-key", "x-api-key"),
         ("POST", "/v1/sinks", "{}", "no_field.a_string", "no_field.a_string"),
         ("POST", "/v1/sinks", "{}", "child.no_field", "child.no_field"),
@@ -504,6 +515,30 @@ def test_a_field_is_spelled_as_the_client_wrote_it(
 
     assert asked.spelled(field) == spelled
     assert asked.spelled(spelled) == spelled
+
+
+@pytest.mark.parametrize(
+    ("field", "paths", "head"),
+    [
+        ("a.b[0].c", ["a", "a.b", "a.b[0].c.d"], "a.b"),
+        ("a.b[0].c", ["a.b[0].c", "a.b", "a"], "a.b[0].c"),
+        ("a[0]", ["a"], "a"),
+        ("ab.c", ["a"], None),
+        ("a", ["ab", "a.b"], None),
+        ("a", [], None),
+        ("", ["a"], None),
+        ('a["' + "." * 100_000 + '"]', ["b", "a"], "a"),
+    ],
+)
+def test_the_longest_of_the_parameters_over_a_field_is_its_head(field: str, paths: list[str], head: str | None) -> None:
+    assert find_head(field, paths) == head
+
+
+def test_missing_fields_are_told_up_to_the_limit() -> None:
+    parts = ",".join(["{}"] * 1000)
+    expected = [f"parts[{index}].theName" for index in range(MAX_VIOLATIONS)]
+
+    assert faults("POST", "/need", f'{{"theName": "x", "parts": [{parts}]}}') == expected
 
 
 def test_a_client_that_speaks_protobuf_reads_the_names_of_the_proto() -> None:

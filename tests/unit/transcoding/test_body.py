@@ -97,6 +97,25 @@ async def test_a_client_that_goes_away_is_gone() -> None:
                 pass
 
 
+async def test_blank_lines_are_bounded_too_and_let_others_run() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    with pytest.raises(Refusal):
+        await lines(gzip.compress(b"\n" * 5_000_000), encoding=b"gzip")
+    assert await lines(b"\n" * 900 + b"a\n" + b" \n" * 450 + b"b") == [b"a", b"b"]
+    before, limit = turns, 100_000_000
+    async for _ in read_lines(receiving([gzip.compress(b"a" * 1_000_000)]), b"gzip", limit):
+        assert turns > before + 10
+    counting.cancel()
+
+
 @pytest.mark.parametrize("chunks", [[b"a" * 1001], [b"a\n" + b"a" * 1001 + b"\n"], [b"a" * 999, b"aa\n"]])
 async def test_a_line_longer_than_the_limit_is_refused(chunks: list[bytes]) -> None:
     with pytest.raises(Refusal) as caught:

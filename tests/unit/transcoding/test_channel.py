@@ -207,6 +207,54 @@ async def test_where_nobody_listens_no_address_is_told() -> None:
     assert outcome == Outcome(CODES.UNAVAILABLE, UNREACHABLE_SENTENCE, None, (), None)
 
 
+@pytest.mark.parametrize("code", [CODES.UNKNOWN, CODES.INTERNAL], ids=str)
+async def test_details_that_are_empty_are_none(upstream: Upstream, code: grpc.StatusCode) -> None:
+    async def put(_got: Any, context: Any) -> None:
+        await context.abort(code, "secret", ((DETAILS_KEY, b""),))
+
+    outcome = await (await upstream(PutSink=put)).call(request("PutSink", "{}"), TERMS)
+
+    assert (outcome.message, outcome.details) == (INTERNAL_SENTENCE, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_told"),
+    [
+        ("the shelf is closed", True),
+        ("the ship of the librarian is late", True),
+        ("failed to connect to all addresses; last error: UNKNOWN: ipv4:10.1.2.3:50051: refused", False),
+        ("ipv6:%5B::1%5D:50051: recvmsg:Operation timed out", False),
+        ("unix:/run/secret.sock: No such file", False),
+        ("Socket closed", False),
+        ("GOAWAY received; Error code: 0; Debug Text: max_age", False),
+        ("Received http2 header with status: 503", False),
+        ("Received RST_STREAM with error code 7", False),
+        ("DNS resolution failed for inner.example: C-ares status is not ARES_SUCCESS", False),
+        ("upstream connect error or disconnect/reset before headers", False),
+        ("sendmsg: Broken pipe (32)", False),
+        ("Stream removed (of nothing)", False),
+    ],
+)
+async def test_what_is_said_of_connections_is_not_told_even_while_there_is_one(
+    upstream: Upstream, said: str, is_told: bool
+) -> None:
+    async def put(_got: Any, context: Any) -> None:
+        await context.abort(CODES.UNAVAILABLE, said)
+
+    outcome = await (await upstream(PutSink=put)).call(request("PutSink", "{}"), TERMS)
+
+    assert (outcome.code, outcome.message) == (CODES.UNAVAILABLE, said if is_told else UNREACHABLE_SENTENCE)
+
+
+async def test_what_the_server_details_is_told_whatever_its_words(upstream: Upstream) -> None:
+    async def put(_got: Any, context: Any) -> None:
+        await context.abort(CODES.UNAVAILABLE, "no connection to the printer", ((DETAILS_KEY, b"details"),))
+
+    outcome = await (await upstream(PutSink=put)).call(request("PutSink", "{}"), TERMS)
+
+    assert outcome.message == "no connection to the printer"
+
+
 async def test_a_connection_that_breaks_under_a_call_is_unavailable_too() -> None:
     called = asyncio.Event()
 
@@ -395,6 +443,58 @@ async def test_a_client_stream_without_exactly_one_response_is_the_servers_fault
         outcome, _, _ = await collected(await upstream(Import=read), "Import", lines())
 
     assert (outcome.code, outcome.message) == (CODES.INTERNAL, INTERNAL_SENTENCE)
+
+
+async def test_a_client_stream_that_is_answered_again_and_again_is_cancelled(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = asyncio.Event()
+
+    async def read(_requests: Any, context: Any) -> None:
+        try:
+            while True:
+                await context.write(message("SearchResponse")(next_page_token="again"))
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(grpc, "stream_unary_rpc_method_handler", grpc.stream_stream_rpc_method_handler)
+
+    with caplog.at_level(logging.CRITICAL):
+        outcome, titles, _ = await collected(await upstream(Import=read), "Import", lines())
+
+    assert (outcome.code, outcome.message, titles) == (CODES.INTERNAL, INTERNAL_SENTENCE, ["again"])
+    await ended.wait()
+
+
+@pytest.mark.parametrize("fault", [ValueError("no such time"), RecursionError("too deep")], ids=repr)
+async def test_an_answer_that_cannot_be_passed_on_cancels_the_rpc(upstream: Upstream, fault: Exception) -> None:
+    ended, asked_no_more = asyncio.Event(), asyncio.Event()
+
+    async def chat(_requests: Any, context: Any) -> None:
+        try:
+            await context.write(book("first"))
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def endless() -> AsyncIterator[Request]:
+        try:
+            yield request("Chat", "{}")
+            await asyncio.Event().wait()
+        finally:
+            asked_no_more.set()
+
+    async def deliver(_response: Any, _metadata: Any) -> None:
+        raise fault
+
+    caller = await upstream(Chat=chat)
+    before = asyncio.all_tasks()
+    with pytest.raises(type(fault), match=str(fault)):
+        await caller.stream(ROUTES["Chat"], endless(), TERMS, deliver)
+
+    assert asked_no_more.is_set()
+    await ended.wait()
+    assert not [task for task in asyncio.all_tasks() - before if "_write" in repr(task.get_coro())]
 
 
 @pytest.mark.parametrize("code", [CODES.OK, CODES.NOT_FOUND])

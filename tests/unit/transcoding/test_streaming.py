@@ -1,7 +1,6 @@
-"""Streams over HTTP: of the server in every form, of the client as lines, and how they end."""
+"""Streams of the server over HTTP: in every form, message by message, and how they end."""
 
 import asyncio
-import gzip
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -13,7 +12,6 @@ import pytest
 
 from server.transcoding.app import Options, Transcoder
 from server.transcoding.dispatch import Dispatcher
-from server.transcoding.violation import InvalidRequest
 from tests.unit.transcoding.client import Client
 from tests.unit.transcoding.kitchen import SERVICE, message
 from tests.unit.transcoding.kitchen_app import NAME, serve
@@ -126,6 +124,27 @@ async def test_an_exception_in_the_middle_says_nothing(caplog: pytest.LogCapture
     assert b"secret" not in response.body
 
 
+class Delivering:
+    """Delivers one message that can be written and one that cannot."""
+
+    async def call(self, request: Any, terms: Any) -> Any:
+        raise NotImplementedError
+
+    async def stream(self, route: Any, requests: Any, terms: Any, deliver: Any) -> Any:
+        await deliver(book("a"), ())
+        unwritable = book("b")
+        unwritable.published_at.seconds = 2**62
+        await deliver(unwritable, ())
+
+
+async def test_a_message_that_cannot_be_written_is_the_last_element(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.CRITICAL):
+        response = await Client(Transcoder([SERVICE], Delivering())).send("GET", "/v1/books:watch")
+
+    assert (response.status, response.whole) == (200, True)
+    assert json.loads(response.body.splitlines()[1])["error"]["code"] == "INTERNAL"
+
+
 async def test_a_form_that_there_is_not_is_refused() -> None:
     response = await serve(Watch=watch).send("GET", "/v1/books:watch", headers=[("accept", "text/html")])
 
@@ -195,126 +214,6 @@ async def test_no_raw_bytes_at_all_are_an_empty_body() -> None:
 
     assert (response.status, response.headers["content-type"]) == (200, "application/octet-stream")
     assert (response.body, response.whole) == (b"", True)
-
-
-# Streams of the client
-
-
-async def imports(requests: Any, _context: Any) -> Any:
-    return message("SearchResponse")(books=[request() async for request in requests])
-
-
-async def import_by_reading(_requests: Any, context: Any) -> Any:
-    books = []
-    while (request := await context.read()) is not grpc.aio.EOF:
-        books.append(request())
-    return message("SearchResponse")(books=books)
-
-
-@pytest.mark.parametrize("handler", [imports, import_by_reading])
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"name":"a"}\n{"name":"b"}\n',
-        b'{"name":"a"}\r\n\r\n  \n{"name":"b"}',
-        [b'{"na', b'me":"a"}\n{"name"', b':"b"}\n', b""],
-    ],
-)
-async def test_each_line_is_a_request(handler: Any, body: Any) -> None:
-    response = await serve(Import=handler).send("POST", "/v1/books:import", body, LINES)
-
-    assert (response.status, response.json()) == (200, {"books": [ONE, TWO]})
-
-
-async def test_a_stream_of_requests_may_be_compressed_or_empty() -> None:
-    client = serve(Import=imports)
-    body = gzip.compress(b'{"name":"a"}\n{"name":"b"}\n')
-
-    compressed = await client.send("POST", "/v1/books:import", body, [*LINES, ("content-encoding", "gzip")])
-
-    assert compressed.json() == {"books": [ONE, TWO]}
-    assert (await client.send("POST", "/v1/books:import")).json() == {"books": []}
-
-
-async def test_a_line_that_does_not_fit_is_invalid() -> None:
-    response = await serve(Import=imports).send("POST", "/v1/books:import", b'{"name":"a"}\n{"nam":1}\n', LINES)
-
-    assert (response.status, response.json()["violations"][0]["field"]) == (400, "nam")
-
-
-async def test_violations_of_the_handler_are_spelled_as_the_last_line_wrote_them() -> None:
-    async def refuses(requests: Any, _context: Any) -> Any:
-        async for request in requests:
-            request()
-        raise InvalidRequest([("page_count", "must be more")])
-
-    client = serve(Import=refuses)
-    response = await client.send("POST", "/v1/books:import", b'{"pageCount":1}\n', LINES)
-    assert response.json()["violations"][0]["field"] == "pageCount"
-    response = await client.send("POST", "/v1/books:import", b"", LINES)
-    assert response.json()["violations"][0]["field"] == "page_count"
-
-
-async def test_a_line_has_a_limit_and_a_stream_has_none() -> None:
-    client = serve(options=Options(max_body=20), Import=imports)
-    line = b'{"name":"a"}\n'
-
-    assert len((await client.send("POST", "/v1/books:import", line * 9, LINES)).json()["books"]) == 9
-    for body in (b'{"name":"' + b"a" * 20 + b'"}\n', [b'{"name":"', b"a" * 20]):
-        response = await client.send("POST", "/v1/books:import", body, LINES)
-        assert (response.status, response.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
-
-
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-protobuf"])
-async def test_requests_come_as_lines_and_not_otherwise(content_type: str) -> None:
-    response = await serve(Import=imports).send("POST", "/v1/books:import", b"{}", [("content-type", content_type)])
-
-    assert (response.status, response.headers["accept-post"]) == (415, "application/x-ndjson")
-
-
-async def test_lines_are_no_single_request() -> None:
-    assert (await serve().send("POST", "/v1/sinks", b"{}\n", LINES)).status == 415
-
-
-async def test_the_handler_may_leave_before_the_last_line() -> None:
-    async def leaves(_requests: Any, context: Any) -> Any:
-        await context.read()
-        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "enough")
-
-    response = await serve(Import=leaves).send("POST", "/v1/books:import", [b"{}\n", b"{}\n", b"{}\n"], LINES)
-
-    assert response.status == 429
-
-
-async def test_a_conversation_goes_both_ways() -> None:
-    async def chats(requests: Any, _context: Any) -> AsyncIterator[Any]:
-        async for request in requests:
-            yield book(request().name.upper())
-
-    response = await serve(Chat=chats).send("POST", "/v1/books:chat", [b'{"name":"a"}\n', b'{"name":"b"}\n'], LINES)
-
-    assert [json.loads(line)["name"] for line in response.body.splitlines()] == ["A", "B"]
-
-
-async def test_a_line_too_long_in_the_middle_is_the_last_element() -> None:
-    async def chats(requests: Any, _context: Any) -> AsyncIterator[Any]:
-        async for request in requests:
-            yield request()
-
-    body = [b'{"name":"a"}\n', b'{"name":"' + b"b" * 30]
-    response = await serve(options=Options(max_body=20), Chat=chats).send("POST", "/v1/books:chat", body, LINES)
-
-    assert json.loads(response.body.splitlines()[1])["error"]["code"] == "PAYLOAD_TOO_LARGE"
-
-
-async def test_the_server_is_told_that_the_body_lasts() -> None:
-    told: list[bool] = []
-    state = {"let_body_last": lambda: told.append(True)}
-
-    await serve(Import=imports).send("POST", "/v1/books:import", b"", LINES, state=state)
-    await serve().send("GET", "/v1/books/a", state=state)
-
-    assert told == [True]
 
 
 # Ends

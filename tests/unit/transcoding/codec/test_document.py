@@ -49,7 +49,7 @@ def _shown(value: object) -> object:
     if isinstance(value, Number):
         return ("number", value.text)
     if isinstance(value, dict):
-        names = value.names if isinstance(value, Doubled) else []
+        names = sorted(value.names) if isinstance(value, Doubled) else []
         return ("object", {key: _shown(item) for key, item in value.items()}, names)
     return [_shown(item) for item in value] if isinstance(value, list) else value
 
@@ -97,6 +97,13 @@ def _types(value: object) -> object:
     if isinstance(value, dict):
         return [type(value), *map(_types, value.values())]
     return [*map(_types, value)] if isinstance(value, list) else type(value)
+
+
+def test_doubled_names_are_looked_up_and_not_searched_for() -> None:
+    document = parse_document(b'{"b": 1, "a": 1, "c": 1, "a": 2, "b": 1, "a": 3}')
+
+    assert isinstance(document, Doubled)
+    assert document.names == frozenset({"a", "b"})
 
 
 def test_every_doubled_name_is_noted() -> None:

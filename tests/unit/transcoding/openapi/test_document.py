@@ -153,15 +153,6 @@ def test_operation_ids_are_unique() -> None:
     assert {"GetBook", "GetBook2"} <= set(ids)
 
 
-def test_a_path_names_its_variables() -> None:
-    (name,) = KITCHEN["paths"]["/v1/{name}"]["get"]["parameters"]
-
-    assert (name["name"], name["in"], name["required"]) == ("name", "path", True)
-    assert name["schema"]["pattern"] == "^shelves/[^/]+/books/[^/]+$"
-    assert KITCHEN["paths"]["/v1/books/{name}:burn"].keys() == {"post"}
-    assert KITCHEN["paths"]["/v1/books/{name}"]["get"]["parameters"][0]["schema"]["minLength"] == 1
-
-
 def test_query_parameters_are_in_proto_spelling() -> None:
     parameters = {parameter["name"]: parameter for parameter in KITCHEN["paths"]["/v1/books"]["get"]["parameters"]}
 
@@ -174,10 +165,15 @@ def test_query_parameters_are_in_proto_spelling() -> None:
 
 
 def test_a_body_field_is_the_body_and_the_rest_the_query() -> None:
-    patch = KITCHEN["paths"]["/v1/{book.name}"]["patch"]
+    patch = KITCHEN["paths"]["/v1/shelves/{book.name.1}/books/{book.name.2}"]["patch"]
 
     assert patch["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("kitchen_v1_Book")
-    assert [parameter["name"] for parameter in patch["parameters"]] == ["book.name", "update_mask", "allow_missing"]
+    assert [parameter["name"] for parameter in patch["parameters"]] == [
+        "book.name.1",
+        "book.name.2",
+        "update_mask",
+        "allow_missing",
+    ]
 
 
 def test_a_response_body_is_the_response() -> None:
@@ -266,3 +262,29 @@ def test_rules_become_keywords() -> None:
     assert properties["raw"] == {"type": "string", "contentEncoding": "base64"}
     assert properties["free"] == {"type": "string"}
     assert ruled["paths"]["/a/{id}"]["put"]["deprecated"] is True
+
+
+def test_a_chain_of_types_longer_than_the_stack_is_described() -> None:
+    chain = "".join(f"message M{index} {{ M{index + 1} next = 1; }}" for index in range(1000))
+    files = compile_proto(
+        f'syntax = "proto3"; package c; import "google/api/annotations.proto"; {chain}'
+        " message M1000 { M0 first = 1; }"
+        ' service S { rpc R(M0) returns (M0) { option (google.api.http) = {post: "/a" body: "*"}; } }'
+    )
+
+    schemas = document(files, ["c.S"], INFO)["components"]["schemas"]
+
+    assert schemas["c_M999"]["properties"] == {"next": {"$ref": REF + "c_M1000"}}
+    assert schemas["c_M1000"]["properties"] == {"first": {"$ref": REF + "c_M0"}}
+
+
+def test_a_well_known_type_can_be_a_whole_answer() -> None:
+    files = compile_proto(
+        'syntax = "proto3"; package w; import "google/api/annotations.proto"; import "google/protobuf/struct.proto";'
+        " message M {} service S { rpc R(M) returns (google.protobuf.Struct) {"
+        ' option (google.api.http) = {get: "/a"}; } }'
+    )
+
+    answer = document(files, ["w.S"], INFO)["paths"]["/a"]["get"]["responses"]["200"]
+
+    assert answer["content"] == {"application/json": {"schema": {"type": "object"}}}
