@@ -209,3 +209,13 @@ async def test_the_server_is_told_that_the_body_lasts() -> None:
     await serve().send("GET", "/v1/books/a", state=state)
 
     assert told == [True]
+
+
+async def test_a_stream_of_requests_has_the_deadline_that_is_asked_for() -> None:
+    async def waits(_requests: Any, _context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    client = serve(Import=waits)
+    response = await client.send("POST", "/v1/books:import", b"{}\n", [*LINES, ("grpc-timeout", "70m")])
+
+    assert (response.status, response.json()["code"]) == (504, "DEADLINE_EXCEEDED")
