@@ -7,20 +7,20 @@ be metadata (400) and a form of answer that there is not (406). A body that is t
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
 from urllib.parse import quote
 
 import grpc
 import orjson
 from google.protobuf.descriptor import ServiceDescriptor
 
+from server.transcoding.asgi import Receive, Scope, Send
 from server.transcoding.binding import Request
 from server.transcoding.body import Gone
 from server.transcoding.calls import Caller, Outcome
 from server.transcoding.codec.message import Codecs
 from server.transcoding.endpoint import Endpoint
-from server.transcoding.errors import INTERNAL_SENTENCE, ErrorReplies, Reply
+from server.transcoding.errors import INTERNAL_SENTENCE, LATE_SENTENCE, ErrorReplies, Reply
 from server.transcoding.exchange import Exchange
 from server.transcoding.headers import HeaderRules
 from server.transcoding.media import Form, accepts_gzip, unary_form
@@ -33,10 +33,6 @@ from server.transcoding.watch import Inbox, Watch
 
 __all__ = ["Options", "Transcoder"]
 
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -180,7 +176,7 @@ class Transcoder:
         return self._errors.invalid(fault.violations, protobuf=protobuf)
 
 
-_LATE = Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, "The server did not answer in time.", None, (), None)
+_LATE = Outcome(grpc.StatusCode.DEADLINE_EXCEEDED, LATE_SENTENCE, None, (), None)
 _NO_OUTCOME = Outcome(grpc.StatusCode.UNKNOWN, "", None, (), None)
 
 

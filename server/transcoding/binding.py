@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from server.transcoding.codec.document import parse_document
 from server.transcoding.codec.message import Codecs
 from server.transcoding.codec.required import has_required, missing_fields
+from server.transcoding.codec.wellknown import HTTP_BODY
 from server.transcoding.mask import find_mask
 from server.transcoding.media import JSON, Content, Kind
 from server.transcoding.parameters import Parameter, UnknownField, parameter, query_pairs, query_text
@@ -23,7 +24,6 @@ from server.transcoding.spelling import find_head, names, spell
 from server.transcoding.template import unescape
 from server.transcoding.violation import BODY, MAX_VIOLATIONS, Faults, InvalidRequest, Refusal, Refused
 
-_RAW = "google.api.HttpBody"
 _CACHED_PARAMETERS = 256
 _NOTHING: Set[str] = frozenset()
 
@@ -40,7 +40,7 @@ class Binding:
         self._read_whole = codecs.form(route.rpc.input_type).read
         self._field = self.codec.fields.get(route.body)
         self._target = _target(route)
-        self.is_raw = self._target is not None and self._target.full_name == _RAW
+        self.is_raw = self._target is not None and self._target.full_name == HTTP_BODY
         """Whether the body is bytes of any type."""
         self._variables = [
             (parameter(route.rpc.input_type, variable.field), variable.multiple)

@@ -2,12 +2,10 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
+from server.transcoding.asgi import Event, Receive
 from server.transcoding.violation import BODY, InvalidRequest, Refusal
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 IDENTITY = frozenset({b"", b"identity"})
 GZIP = frozenset({b"gzip", b"x-gzip"})
@@ -101,7 +99,7 @@ async def read_pieces(receive: Receive, encoding: bytes) -> AsyncIterator[bytes]
             yield piece
 
 
-async def _pieces(receive: Receive, event: MutableMapping[str, Any], encoding: bytes) -> AsyncIterator[bytes]:
+async def _pieces(receive: Receive, event: Event, encoding: bytes) -> AsyncIterator[bytes]:
     """Yield the body in pieces of bounded size, the first event of which has been received."""
     inflation = None if encoding in IDENTITY else _Inflation()
     empty = True

@@ -19,13 +19,13 @@ from google.protobuf.message import DecodeError, Message
 
 from server.transcoding.binding import Request
 from server.transcoding.calls import Deliver, Outcome, Terms
-from server.transcoding.errors import INTERNAL_SENTENCE, bad_request_details, details_of, sentence
+from server.transcoding.details import details_of
+from server.transcoding.errors import INTERNAL_SENTENCE, LATE_SENTENCE, bad_request_details, sentence
 from server.transcoding.headers import Metadata
 from server.transcoding.router import Route
 from server.transcoding.violation import InvalidRequest
 
 UNREACHABLE_SENTENCE = "The upstream server cannot be reached."
-LATE_SENTENCE = "The server did not answer in time."
 
 _LOG = logging.getLogger(__name__)
 _SPEECHLESS = frozenset({grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL})

@@ -6,12 +6,11 @@ import orjson
 
 from server.transcoding.binding import Binding
 from server.transcoding.codec.message import Codecs
+from server.transcoding.codec.wellknown import HTTP_BODY
 from server.transcoding.media import Form, Kind, stream_form, unary_form
 from server.transcoding.options import Options
 from server.transcoding.router import Route
 from server.transcoding.violation import Refusal
-
-HTTP_BODY = "google.api.HttpBody"
 
 _JSON_TYPE = b"application/json"
 _PROTOBUF_TYPE = b"application/x-protobuf"

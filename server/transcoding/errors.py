@@ -16,24 +16,14 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
-from server.transcoding.details import DETAILS_KEY, DetailReader, Details, details_of, type_name
+from server.transcoding.details import DetailReader, Details, type_name
 from server.transcoding.headers import Headers
 from server.transcoding.media import Kind
 from server.transcoding.options import Options
 from server.transcoding.violation import MAX_VIOLATIONS, Refusal
 
-__all__ = [
-    "DETAILS_KEY",
-    "HTTP_STATUSES",
-    "INTERNAL_SENTENCE",
-    "ErrorReplies",
-    "Reply",
-    "bad_request_details",
-    "details_of",
-    "sentence",
-]
-
 INTERNAL_SENTENCE = "The server failed to handle the request."
+LATE_SENTENCE = "The server did not answer in time."
 
 HTTP_STATUSES = {
     grpc.StatusCode.OK: 200,

@@ -1,8 +1,6 @@
 """One HTTP request to a route: what its head says, and its body as a request of the RPC."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-
+from server.transcoding.asgi import Receive, Scope
 from server.transcoding.binding import Request
 from server.transcoding.body import GZIP, IDENTITY, read_body, read_lines, read_pieces
 from server.transcoding.calls import Terms
@@ -12,10 +10,6 @@ from server.transcoding.media import ACCEPT_POST, ACCEPT_POST_LINES, JSON, Conte
 from server.transcoding.options import Options
 from server.transcoding.streaming import RequestStream
 from server.transcoding.violation import InvalidRequest, Refusal
-
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
 
 _CODINGS = IDENTITY | GZIP
 _LINES = Content(Kind.LINES, "")

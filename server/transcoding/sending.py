@@ -1,12 +1,9 @@
 """Whole responses on their way out: compressed when that pays and is asked for (RFC 9110 section 12.5.3)."""
 
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from server.transcoding.asgi import Send
 from server.transcoding.errors import Reply
-
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _VARY = (b"vary", b"accept-encoding")
 _GZIPPED = (b"content-encoding", b"gzip")

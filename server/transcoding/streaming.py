@@ -4,20 +4,18 @@ A response begins with the first message, so that an error before it is an error
 always visible: it is the last element, or raw bytes end without their last chunk.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 from google.protobuf.message import Message
 
+from server.transcoding.asgi import Send
 from server.transcoding.binding import Binding, Request
 from server.transcoding.endpoint import Endpoint
 from server.transcoding.headers import HeaderRules, Headers, Metadata
 from server.transcoding.media import JSON, Content, Form
 from server.transcoding.violation import InvalidRequest, Refusal
-
-Event = MutableMapping[str, Any]
-Send = Callable[[Event], Awaitable[None]]
 
 _TYPES = {Form.LINES: b"application/x-ndjson", Form.EVENTS: b"text/event-stream", Form.ARRAY: b"application/json"}
 _NO_TYPE = b"application/octet-stream"

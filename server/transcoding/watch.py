@@ -2,11 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
+from server.transcoding.asgi import Event, Receive
 
 GRACE = 0.05
 """Seconds a call runs before anybody looks whether its client is there: most are over by then and need no watcher."""

@@ -23,8 +23,7 @@ async def test_no_answer_is_wrong_while_one_of_two_replicas_is_killed() -> None:
     both, one, again = report.phases
     assert min(both.rate, one.rate, again.rate) > 50
     assert not both.failures
-    # Those that it had not answered yet, and those that began before their connections were seen to have ended.
-    assert one.failures.total() <= 3 * plan.at_a_time
+    assert one.failures.total() <= plan.at_a_time  # those that it had not answered yet
     assert not again.failures
     assert min(report.served) > 500
     assert all(len(ends) >= 3 for ends in report.ends.values())

@@ -16,6 +16,8 @@ from server.transcoding.codec.scalars import DOUBLE, STRING, Scalar, scalar_of
 from server.transcoding.violation import Faults, Refused
 
 FIELD_MASK = "google.protobuf.FieldMask"
+HTTP_BODY = "google.api.HttpBody"
+"""Its bytes, of any type, are the whole body where a rule says so; inside another message it is JSON as any is."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP = re.compile(

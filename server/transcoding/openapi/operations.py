@@ -8,6 +8,7 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from server.transcoding.codec.any import is_special
+from server.transcoding.codec.wellknown import HTTP_BODY
 from server.transcoding.openapi.paths import parts_of
 from server.transcoding.openapi.rules import Schema
 from server.transcoding.openapi.schemas import Schemas, reference
@@ -19,7 +20,6 @@ _JSON = "application/json"
 _LINES = "application/x-ndjson"
 _EVENTS = "text/event-stream"
 _ANYTHING: Schema = {"*/*": {}}
-_RAW = "google.api.HttpBody"
 _MAX_DEPTH, _MAX_PARAMETERS = 3, 200
 """How deep query parameters are listed, and how many: of messages that hold one another there is no end of paths."""
 
@@ -170,4 +170,4 @@ def _content(schema: Schema) -> Schema:
 def _is_raw(message: Descriptor, field: str) -> bool:
     """Tell whether a message, or its field of that name, is bytes of any type instead of JSON."""
     kind = message.fields_by_name[field].message_type if field else message
-    return kind is not None and kind.full_name == _RAW
+    return kind is not None and kind.full_name == HTTP_BODY

@@ -13,9 +13,10 @@ from google.rpc.status_pb2 import Status
 
 from server.transcoding.binding import Binding, Request
 from server.transcoding.calls import Outcome, Terms
-from server.transcoding.channel import LATE_SENTENCE, UNREACHABLE_SENTENCE, ChannelCaller
+from server.transcoding.channel import UNREACHABLE_SENTENCE, ChannelCaller
 from server.transcoding.codec.message import Codecs
-from server.transcoding.errors import DETAILS_KEY, INTERNAL_SENTENCE
+from server.transcoding.details import DETAILS_KEY
+from server.transcoding.errors import INTERNAL_SENTENCE, LATE_SENTENCE
 from server.transcoding.router import Route, routes_of
 from server.transcoding.violation import Refusal
 from tests.unit.transcoding.kitchen import SERVICE, message
