@@ -56,33 +56,38 @@ class Balancer:
 
     async def served(self) -> list[int]:
         """Return how many calls of internal services were sent to each replica so far."""
+        return await self._counted("rq_total")
+
+    async def failed(self) -> list[int]:
+        """Return how many of them each replica failed: refused, or did not answer."""
+        return await self._counted("rq_error")
+
+    async def wait_until(self, number: int, *, well: bool) -> None:
+        """Wait until a replica, by its place, is found well, or no longer, on all its ports."""
+        replica = self._replicas[number]
+        while await self._finds_well(replica) != {well}:
+            await asyncio.sleep(0.05)
+
+    async def _finds_well(self, replica: Replica) -> set[bool]:
+        answer = await self._ask("/clusters")
+        return {
+            not host["health_status"].get("failed_active_health_check")
+            for cluster in answer["cluster_statuses"]
+            for host in cluster["host_statuses"]
+            if host["address"]["socket_address"]["port_value"] in (replica.internal, replica.grpc)
+        }
+
+    async def _counted(self, name: str) -> list[int]:
+        """Read a number that Envoy keeps of each replica's internal port."""
         answer = await self._ask("/clusters")
         (cluster,) = (each for each in answer["cluster_statuses"] if each["name"] == _INTERNAL)
-        sent = {
+        counts = {
             host["address"]["socket_address"]["port_value"]: next(
-                int(stat.get("value", 0)) for stat in host["stats"] if stat["name"] == "rq_total"
+                int(stat.get("value", 0)) for stat in host["stats"] if stat["name"] == name
             )
             for host in cluster["host_statuses"]
         }
-        return [sent[replica.internal] for replica in self._replicas]
-
-    async def retries(self) -> int:
-        """Return how many calls of internal services were tried once more."""
-        answer = await self._ask("/stats", filter=f"^cluster.{_INTERNAL}.upstream_rq_retry$")
-        return sum(int(stat["value"]) for stat in answer["stats"] if "value" in stat)
-
-    async def wait_well(self, number: int) -> None:
-        """Wait until a replica, by its place, is sent calls again."""
-        port, well = self._replicas[number].internal, False
-        while not well:
-            await asyncio.sleep(0.05)
-            answer = await self._ask("/clusters")
-            well = any(
-                host["address"]["socket_address"]["port_value"] == port
-                and not host["health_status"].get("failed_active_health_check")
-                for cluster in answer["cluster_statuses"]
-                for host in cluster["host_statuses"]
-            )
+        return [counts[replica.internal] for replica in self._replicas]
 
     async def _ask(self, path: str, **parameters: str) -> Any:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self._admin}", trust_env=False) as admin:
@@ -152,6 +157,7 @@ def _cluster(name: str, ports: Sequence[int]) -> dict[str, Any]:
             {
                 "timeout": "1s",
                 "interval": "0.5s",
+                "no_traffic_interval": "0.5s",  # a minute otherwise, and the first check comes before the first call
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 "grpc_health_check": {},

@@ -7,6 +7,7 @@ it fails as UNAVAILABLE.
 """
 
 import asyncio
+import math
 import time
 import uuid
 from collections import Counter
@@ -107,7 +108,7 @@ class Checker:
         self._keys: Any = DeveloperServiceStub(self._channels[1])
         self._caller = [("authorization", f"Bearer {service_token}")]
         self._owner = [("authorization", f"Bearer {developer_token}")]
-        self._until = 0.0
+        self._until = math.inf
         self.phase("check")
 
     def phase(self, name: str) -> None:
@@ -133,9 +134,12 @@ class Checker:
             await database.execute(statement, requests, seconds, key.id)
         return Limit(key, requests, seconds)
 
-    async def run(self, database_url: str, seconds: float) -> None:
-        """Ask for some seconds."""
+    def end_in(self, seconds: float) -> None:
+        """Let `run` go on for so long."""
         self._until = time.monotonic() + seconds
+
+    async def run(self, database_url: str) -> None:
+        """Ask until `end_in` says otherwise."""
         steady = await self.limited(database_url, 20, 2)
         spent = await self.limited(database_url, 30, 600)
         async with asyncio.TaskGroup() as group:

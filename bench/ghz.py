@@ -1,9 +1,10 @@
-"""ghz as the load: VerifyApiKey with good keys, a bounded number of calls at a time, for some seconds."""
+"""ghz as the load: VerifyApiKey with good keys, a bounded number of calls at a time, until it is told to end."""
 
 import json
 import os
 import re
 import shutil
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -54,17 +55,18 @@ class Phase(NamedTuple):
 class Ghz:
     """One run of it."""
 
-    def __init__(self, program: Daemon, output: Path, seconds: float) -> None:
+    def __init__(self, program: Daemon, output: Path) -> None:
         self._program = program
         self._output = output
-        self._seconds = seconds
 
     @classmethod
     @asynccontextmanager
     async def loading(
-        cls, address: str, secrets: Sequence[str], token: str, folder: Path, *, seconds: float, at_a_time: int
+        cls, address: str, secrets: Sequence[str], token: str, folder: Path, *, most_seconds: float, at_a_time: int
     ) -> AsyncIterator["Ghz"]:
-        """Begin to load an address with keys, as the bearer of a service token; the block's end ends it if need be.
+        """Begin to load an address with keys, as the bearer of a service token, until `calls` is asked for.
+
+        The block's end ends it if need be, and so does it itself after `most_seconds`.
 
         Raises:
             RuntimeError: ghz is not installed.
@@ -78,19 +80,20 @@ class Ghz:
         options = (
             f"--insecure --protoset {ROOT / 'gen' / 'sdk.binpb'} --call {_METHOD} --disable-template-data"
             f" --data-file {requests} --metadata-file {metadata} --concurrency {at_a_time} --connections {_CONNECTIONS}"
-            f" --duration {seconds}s --duration-stop wait --timeout 5s --format json --output {output}"
+            f" --duration {most_seconds}s --duration-stop wait --timeout 5s --format json --output {output}"
         )
-        daemon = Daemon(program, *options.split(), address, log=folder / "ghz.log")
+        daemon = Daemon(program, *options.split(), address, log=folder / "ghz.log", stop=signal.SIGINT)
         async with running(daemon):
-            yield cls(daemon, output, seconds)
+            yield cls(daemon, output)
 
     async def calls(self) -> list[Call]:
-        """Wait for its end and return every call.
+        """Let it wait for the answers to its last calls and end; return every call.
 
         Raises:
             RuntimeError: it failed.
         """
-        status = await self._program.ended(self._seconds + _PATIENCE_SECONDS)
+        await self._program.stop()
+        status = await self._program.ended(_PATIENCE_SECONDS)
         if status != 0:
             raise RuntimeError(f"ghz failed: {status}")
         return [_call(detail) for detail in json.loads(self._output.read_text())["details"]]

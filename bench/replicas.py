@@ -52,7 +52,7 @@ class Plan:
     one: float = 10.0
     """With one, before the other is started again."""
     again: float = 10.0
-    """With both again, the start included."""
+    """With both again, from the moment that both are sent calls."""
     at_a_time: int = 16
     """ghz's calls."""
     burst: int = 50
@@ -61,9 +61,9 @@ class Plan:
     """Whether the replicas neither share limits nor hear of changes: the checker must see that."""
 
     @property
-    def seconds(self) -> float:
-        """How long the load lasts."""
-        return self.both + self.one + self.again
+    def most_seconds(self) -> float:
+        """How long all of it may take, starts included."""
+        return self.both + self.one + self.again + _PATIENCE_SECONDS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +79,8 @@ class Report:
     """The secrets that were ended, by how."""
     served: Sequence[int]
     """Calls that were sent to each replica."""
+    failed: Sequence[int]
+    """Those of them that each replica refused or did not answer."""
     at_risk: int
     """Calls that were sent to the killed replica in its last second and a half, whose count it may have lost."""
     local_decisions: int
@@ -134,12 +136,12 @@ class Drill:
             secrets,
             self._fleet.service_token,
             folder,
-            seconds=plan.seconds,
+            most_seconds=plan.most_seconds,
             at_a_time=plan.at_a_time,
         )
         async with loading as load:
             async with asyncio.TaskGroup() as group:
-                group.create_task(checker.run(self._fleet.database_url, plan.seconds - 1))
+                group.create_task(checker.run(self._fleet.database_url))
                 group.create_task(self._kill_and_start())
             calls = await load.calls()
         self.local_decisions += await self._decided_locally(self._fleet.replicas)
@@ -160,12 +162,16 @@ class Drill:
         victim.daemon.kill()
         self._begin("one", killed)
         self.at_risk = (await self._balancer.served())[_KILLED] - served
+        await self._balancer.wait_until(_KILLED, well=False)
         await _sleep_until(started + plan.both + plan.one)
         progress("starting it again")
         await victim.daemon.start()
-        await self._balancer.wait_well(_KILLED)
+        await self._balancer.wait_until(_KILLED, well=True)
         self._begin("again")
+        started = time.monotonic()
+        self._checker.end_in(plan.again - 1)
         await self._checker.burst(self._fleet.database_url, plan.burst)
+        await _sleep_until(started + plan.again)
 
     def _begin(self, name: str, moment: float | None = None) -> None:
         progress(f"replicas: {name}")
@@ -185,7 +191,7 @@ async def run(plan: Plan) -> Report:
     Raises:
         RuntimeError: a program that is needed is not installed or does not start.
     """
-    async with asyncio.timeout(plan.seconds + _PATIENCE_SECONDS), AsyncExitStack() as stack:
+    async with asyncio.timeout(plan.most_seconds), AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url = await stack.enter_async_context(debian_postgres(folder))
         settings = {"DEVELOPER_VALKEY_URL": await stack.enter_async_context(valkey(folder))}
@@ -210,6 +216,7 @@ async def run(plan: Plan) -> Report:
             failures=checker.failures,
             ends=checker.ends,
             served=await balancer.served(),
+            failed=await balancer.failed(),
             at_risk=drill.at_risk,
             local_decisions=drill.local_decisions,
             wrong=checker.wrong,
@@ -257,7 +264,7 @@ def told(report: Report) -> str:
         lines.append(f"{how}: {len(ends)} secrets, acknowledged after {took}, last VALID after that for {late}")
     uncounted = ", ".join(f"{name} {count}" for name, count in report.uncounted.items())
     lines += [
-        f"calls to each replica: {', '.join(f'{count:,}' for count in report.served)}",
+        f"calls to each replica: {_each(report.served)}; of these failed: {_each(report.failed)}",
         f"answers that usage does not know of: {uncounted}; what the killed one may have lost: {report.at_risk}",
         f"limits decided without Valkey: {report.local_decisions}",
         f"calls of the checker: {report.answers:,} answered, {dict(report.failures) or 'none'} failed",
@@ -267,6 +274,10 @@ def told(report: Report) -> str:
         report.machine,
     ]
     return "\n".join(lines)
+
+
+def _each(counts: Sequence[int]) -> str:
+    return ", ".join(f"{count:,}" for count in counts)
 
 
 def _spread(seconds: Sequence[float]) -> str:
