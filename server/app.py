@@ -225,7 +225,8 @@ async def running(settings: Settings, listen: Listen) -> AsyncIterator[Addresses
         caller, document = InProcessCaller(chain, [*handlers.values()]), openapi_document(settings, url)
         surroundings = Surroundings(authorization, caller, verifier.verify, url, document)
         website = await stack.enter_async_context(open_website(settings, engine, peppers, surroundings))
-        web = build_web(settings, build_transcoder(settings, handlers, chain), website, readiness, issuer, document)
+        transcoder = build_transcoder(settings, handlers, chain, log)
+        web = build_web(settings, transcoder, website, readiness, issuer, document)
         servers: list[GrpcServer | HttpServer] = [
             build_public_grpc(settings, listen.grpc_address, chain, handlers, health),
             build_internal_grpc(settings, listen.internal_grpc_address, internal, log, health),

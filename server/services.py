@@ -48,6 +48,7 @@ from server.metering.reports import UsageReports
 from server.metering.rpc import MeteringService
 from server.peppers import Peppers
 from server.portal.issuer import PORTAL_CLIENT
+from server.rpc.access_log import AccessLog
 from server.rpc.chain import Chain
 from server.rpc.server import Handlers, service_handlers
 from server.rpc.status import DOMAIN
@@ -194,7 +195,7 @@ def build_internal_handlers(engine: Engine, peppers: Peppers) -> Handlers:
     return _handlers(INTERNAL_SERVICES, servicers)
 
 
-def build_transcoder(settings: Settings, handlers: Handlers, chain: Chain) -> Transcoder:
+def build_transcoder(settings: Settings, handlers: Handlers, chain: Chain, log: AccessLog) -> Transcoder:
     """Make the REST side of the public services, with our codes where the transcoder has to answer for itself."""
     options = Options(
         domain=DOMAIN,
@@ -213,6 +214,7 @@ def build_transcoder(settings: Settings, handlers: Handlers, chain: Chain) -> Tr
         hidden_details=frozenset({"google.rpc.DebugInfo", "google.rpc.RequestInfo"}),  # x-request-id says the latter
         single_headers=("x-api-key", "idempotency-key"),  # of the Authorization header the chain says it, as over gRPC
         bad_request=lambda violations: InvalidRequest([Violation(*violation) for violation in violations]),
+        on_refused=lambda status: [(b"x-request-id", log.refused(status).encode("ascii"))],
     )
     return Transcoder(public_services(settings), Dispatcher([*handlers.values()], [chain], options), options)
 

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from server.ids import new_call_id
 from server.rpc.call import Call, Proceed
 
 _log = structlog.get_logger("server.access")
@@ -59,6 +61,13 @@ class AccessLog:
         finally:
             with suppress(Exception):  # the answer stands, whatever becomes of its record
                 self._tell(call, time.perf_counter() - started)
+
+    def refused(self, status: int) -> str:
+        """Tell of a REST request that reached no method, by its HTTP status; return the id by which it is told of."""
+        call_id, outcome = new_call_id(), HTTPStatus(status).name
+        self._calls.labels("unknown", outcome).inc()
+        _log.info("call", method="unknown", outcome=outcome, call_id=call_id)
+        return call_id
 
     def _tell(self, call: Call, seconds: float) -> None:
         method = call.method if call.method in self._methods else "unknown"

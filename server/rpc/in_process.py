@@ -63,17 +63,15 @@ class InProcessCaller:
             CallFailed: the answer was an error, whatever its kind; also when it did not come in time.
         """
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        context = InProcessContext(metadata, peer, asyncio.get_running_loop().time() + self._timeout)
         handler = await self._chain.intercept_service(self._find, _Details(method, metadata))
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await handler.unary_unary(lambda: request, context)  # type: ignore[arg-type, misc]
-        except TimeoutError:
-            raise CallFailed(Kind.UNAVAILABLE, "The server did not answer in time.") from None
-        except AbortError:
-            raise _failure(context) from None
-        finally:
-            context.finish()
+        with InProcessContext(metadata, peer, asyncio.get_running_loop().time() + self._timeout) as context:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await handler.unary_unary(lambda: request, context)  # type: ignore[arg-type, misc]
+            except TimeoutError:
+                raise CallFailed(Kind.UNAVAILABLE, "The server did not answer in time.") from None
+            except AbortError:
+                raise _failure(context) from None
         return response_type.FromString(answer) if isinstance(answer, bytes) else answer
 
     async def _find(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":

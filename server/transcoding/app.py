@@ -29,7 +29,7 @@ from server.transcoding.router import Match, Miss, Router, routes_of
 from server.transcoding.sending import compressed, send_reply, varying
 from server.transcoding.streaming import RequestStream, SoleAnswer, StreamWriter
 from server.transcoding.violation import InvalidRequest, Refusal
-from server.transcoding.watch import Inbox, Watch
+from server.transcoding.watch import Inbox, Rounds, Watch
 
 __all__ = ["Options", "Transcoder"]
 
@@ -52,6 +52,7 @@ class Transcoder:
         self.routes = tuple(route for service in services for route in routes_of(service))
         self._router = Router(self.routes)
         codecs = Codecs()
+        self._rounds = Rounds()
         self._endpoints = {route: Endpoint(route, codecs, self._options) for route in self.routes}
 
     def owns(self, path: str) -> bool:
@@ -63,18 +64,22 @@ class Transcoder:
         """Answer one HTTP request. A client that went away gets nothing."""
         if scope["type"] != "http":
             raise ValueError(f"cannot answer a scope of type {scope['type']!r}")
-        method = scope["method"]
+        method: str = scope["method"]
+        reply: Reply | None
         try:
             match = self._router.match(method, _raw_path(scope))
             if isinstance(match, Miss):
-                reply: Reply | None = self._miss(scope, match)
+                reply = self._miss(scope, match)
             else:
                 exchange = Exchange(scope, self._endpoints[match.route], match.captures, self._headers, self._options)
-                reply = await self._answer(exchange, scope, receive, send)
+                if exchange.endpoint.streams:
+                    reply = await self._stream(exchange, scope, receive, send)
+                else:
+                    reply = await self._unary(exchange, receive)
         except Gone:
             return
         except (Refusal, InvalidRequest) as fault:
-            reply = self._told(fault, protobuf=_takes_protobuf(scope))
+            reply = self._refused(self._told(fault, protobuf=_takes_protobuf(scope)))
         except Exception:
             _LOG.exception("the transcoder failed")
             reply = self._errors.own(500, "INTERNAL", INTERNAL_SENTENCE, protobuf=_takes_protobuf(scope))
@@ -84,17 +89,20 @@ class Transcoder:
     def _miss(self, scope: Scope, miss: Miss) -> Reply:
         protobuf = _takes_protobuf(scope)
         if not miss.allowed:
-            return self._errors.own(404, "NOT_FOUND", "There is nothing at this path.", protobuf=protobuf)
+            sentence = "There is nothing at this path."
+            return self._refused(self._errors.own(404, "NOT_FOUND", sentence, protobuf=protobuf))
         allow = (b"allow", ", ".join(miss.allowed).encode("latin-1"))
         if scope["method"] == "OPTIONS":
             return Reply(204, [allow], b"")
         sentence = "The path does not have this method."
-        return self._errors.own(405, "METHOD_NOT_ALLOWED", sentence, [allow], protobuf=protobuf)
+        return self._refused(self._errors.own(405, "METHOD_NOT_ALLOWED", sentence, [allow], protobuf=protobuf))
 
-    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Reply | None:
-        """Return the response, None for one that was sent as it came."""
-        if not exchange.endpoint.streams:
-            return await self._unary(exchange, receive)
+    def _refused(self, reply: Reply) -> Reply:
+        """Tell of a request that reached no RPC."""
+        return reply._replace(headers=[*reply.headers, *self._options.on_refused(reply.status)])
+
+    async def _stream(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Reply | None:
+        """Run an RPC that streams; return the response, None for one that was sent as it came."""
         if not exchange.endpoint.route.rpc.server_streaming:
             return await self._collected(exchange, receive)
         if scope.get("http_version") == "1.0":
@@ -103,7 +111,8 @@ class Transcoder:
 
     async def _unary(self, exchange: Exchange, receive: Receive) -> Reply:
         request = await exchange.read(receive)
-        outcome = await _watched(self._caller.call(request, exchange.terms), Watch(receive, exchange.terms.timeout))
+        watch = Watch(receive, exchange.terms.timeout, self._rounds)
+        outcome = await _watched(self._caller.call(request, exchange.terms), watch)
         if outcome.code is grpc.StatusCode.OK:
             return self._success(exchange, outcome)
         return self._failure(exchange, outcome, request)
@@ -134,11 +143,11 @@ class Transcoder:
         route = exchange.endpoint.route
         if route.rpc.client_streaming:
             exchange.begin_stream()
-            watch = inbox = Inbox(receive, exchange.terms.timeout)
+            watch = inbox = Inbox(receive, exchange.terms.timeout, self._rounds)
             requests = exchange.read_stream(inbox.receive)
         else:
             requests = await exchange.read(receive)
-            watch = Watch(receive, exchange.terms.timeout)
+            watch = Watch(receive, exchange.terms.timeout, self._rounds)
         try:
             work = self._caller.stream(route, requests, exchange.terms, answers.deliver)
             outcome = await _watched(work, watch)

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from server.transcoding.codec.document import parse_document
 from server.transcoding.codec.message import Codecs
 from server.transcoding.codec.required import has_required, missing_fields
+from server.transcoding.codec.unwritable import Search, can_be_unwritable
 from server.transcoding.codec.wellknown import HTTP_BODY
 from server.transcoding.mask import find_mask
 from server.transcoding.media import JSON, Content, Kind
@@ -40,6 +41,8 @@ class Binding:
         self._read_whole = codecs.form(route.rpc.input_type).read
         self._field = self.codec.fields.get(route.body)
         self._target = _target(route)
+        suspect = self._target is not None and can_be_unwritable(self._target)
+        self._search = Search() if suspect else None
         self.is_raw = self._target is not None and self._target.full_name == HTTP_BODY
         """Whether the body is bytes of any type."""
         self._variables = [
@@ -65,9 +68,14 @@ class Binding:
         message = self.codec.message_class()
         self._read_body(message, request, faults)
         given = self._read_query(message, request, faults) if request.query else _NOTHING
+        is_new = not (request.body or self.is_raw)
         for (variable, multiple), raw in zip(self._variables, request.captures, strict=True):
             try:
-                _read_variable(variable, message, unescape(raw, keep_slashes=multiple), given)
+                text = unescape(raw, keep_slashes=multiple)
+                if variable.field not in given and (is_new or not variable.is_set(message)):
+                    variable.read(message, text)
+                else:
+                    _check_variable(variable, message, text)
             except Refused as refusal:
                 faults.add(request.spelled(variable.field), str(refusal))
         if self._mask is not None:
@@ -108,10 +116,18 @@ class Binding:
 
     def _read_protobuf(self, message: Any, request: "Request", faults: Faults) -> None:
         place = self._place(message)
+        mark = len(faults)
         try:
             type(place).MergeFromString(place, request.body)
+            if self._search is not None:
+                self._search.note(place, faults)
         except DecodeError:
             faults.add(BODY, f"is not a valid protobuf message {type(place).DESCRIPTOR.full_name}")
+            return
+        except Refused as refusal:
+            faults.add("" if self._field is not None else BODY, str(refusal))
+        if self._field is not None:
+            faults.within(mark, self._field.name)
 
     def _read_json(self, message: Any, request: "Request", faults: Faults) -> None:
         mark = len(faults)
@@ -133,8 +149,10 @@ class Binding:
         for raw_name, raw_value in query_pairs(request.query):
             spelled = raw_name
             try:
-                spelled = query_text(raw_name)
-                found = self._parameter(spelled)
+                found = self._parameters.get(raw_name)
+                if found is None:
+                    spelled = query_text(raw_name)
+                    found = self._parameter(spelled)
                 if found.field in request.parameters and not found.repeated:
                     raise Refused("is given more than once")  # noqa: TRY301 - one place notes the faults
                 request.parameters[found.field] = spelled
@@ -148,15 +166,14 @@ class Binding:
         return given
 
     def _parameter(self, spelled: str) -> Parameter:
-        found = self._parameters.get(spelled)
-        if found is None:
-            found = parameter(self.route.rpc.input_type, spelled)
-            if self.route.body == "*":
-                raise Refused("must be in the body: this method takes no query parameters")
-            if self._field is not None and f"{found.field}.".startswith(f"{self._field.name}."):
-                raise Refused("must be in the body")
-            if len(self._parameters) < _CACHED_PARAMETERS:
-                self._parameters[spelled] = found
+        """Find a parameter and remember it by its name, which has no escapes. Raises `Refused`."""
+        found = parameter(self.route.rpc.input_type, spelled)
+        if self.route.body == "*":
+            raise Refused("must be in the body: this method takes no query parameters")
+        if self._field is not None and f"{found.field}.".startswith(f"{self._field.name}."):
+            raise Refused("must be in the body")
+        if len(self._parameters) < _CACHED_PARAMETERS:
+            self._parameters[spelled] = found
         return found
 
     def spelled(self, request: "Request", field: str) -> str:
@@ -236,11 +253,8 @@ def _target(route: Route) -> Descriptor | None:
     return None if field.is_repeated else field.message_type
 
 
-def _read_variable(variable: Parameter, message: Any, text: str, given: Set[str]) -> None:
-    """Set a field from the path; a value that the query (which gave those fields) or the body gave must be the same."""
-    if variable.field not in given and not variable.is_set(message):
-        variable.read(message, text)
-        return
+def _check_variable(variable: Parameter, message: Any, text: str) -> None:
+    """Check that the path has the value that the query or the body gave."""
     other = type(message)()
     variable.read(other, text)
     if variable.value(other) != variable.value(message):

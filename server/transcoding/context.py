@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import grpc
 import grpc.aio
@@ -33,7 +33,7 @@ def parsed(response: object, output: Descriptor) -> Message:
 class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
     """A unary call's context. `abort` ends the call by raising, as grpc.aio does; streams are not for unary calls.
 
-    `deadline` is on the event loop's clock, None for none.
+    `deadline` is on the event loop's clock, None for none. The call lasts as long as the `with` block of its context.
     """
 
     def __init__(self, metadata: Metadata, peer: str, deadline: float | None) -> None:
@@ -149,10 +149,13 @@ class InProcessContext(grpc.aio.ServicerContext[Any, Any]):
         """Tell whether the call has ended."""
         return self._done
 
-    def finish(self, *, cancelled: bool = False) -> None:
-        """Mark the end of the call and run the callbacks. To be called once."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
+        """Mark the end of the call and run the callbacks."""
         self._done = True
-        self._cancelled = cancelled
+        self._cancelled = fault is not None and issubclass(fault, asyncio.CancelledError)
         for callback in self._callbacks:
             callback(self)
 

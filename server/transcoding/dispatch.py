@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from types import CoroutineType
 from typing import Any, TypeAlias
 
 import grpc
@@ -77,16 +78,16 @@ class Dispatcher:
 
     async def call(self, request: Request, terms: Terms) -> Outcome:
         """Run a unary RPC to its end. Cancelling this cancels the handler."""
-        context = InProcessContext(terms.metadata, terms.peer, deadline_of(terms.timeout))
-        return await _to_its_end(self._unary(request, context), context)
+        with InProcessContext(terms.metadata, terms.peer, deadline_of(terms.timeout)) as context:
+            return await self._unary(request, context)
 
     async def stream(
         self, route: Route, requests: Request | AsyncIterator[Request], terms: Terms, deliver: Deliver
     ) -> Outcome:
         """Run an RPC that streams to its end. Cancelling this cancels the handler."""
         deadline = deadline_of(terms.timeout)
-        context = StreamContext(terms.metadata, terms.peer, deadline, route.rpc.output_type, deliver)
-        return await _to_its_end(self._streaming(route, requests, context), context)
+        with StreamContext(terms.metadata, terms.peer, deadline, route.rpc.output_type, deliver) as context:
+            return await self._streaming(route, requests, context)
 
     async def _unary(self, request: Request, context: InProcessContext) -> Outcome:
         route = request.binding.route
@@ -95,7 +96,7 @@ class Dispatcher:
             if handler is None or handler.unary_unary is None:
                 return _unimplemented(context)
             response = handler.unary_unary(self._argument(handler, request), context)  # type: ignore[arg-type]
-            if inspect.iscoroutine(response) or inspect.isawaitable(response):  # the former is told at once
+            if type(response) is CoroutineType or inspect.isawaitable(response):  # the former is told at once
                 response = await response
             return _success(response, route, context)
         except Exception as fault:
@@ -150,17 +151,6 @@ class Dispatcher:
         return context.requests
 
 
-async def _to_its_end(work: Awaitable[Outcome], context: InProcessContext) -> Outcome:
-    """Await the work and tell the context how it ended."""
-    try:
-        outcome = await work
-    except BaseException:
-        context.finish(cancelled=True)
-        raise
-    context.finish()
-    return outcome
-
-
 def _behaviour(handler: "_MethodHandler", route: Route) -> Callable[[Any, Any], Any] | None:
     """Return the handler's function of the kind that the method is of, None when it is of another."""
     if route.rpc.client_streaming:
@@ -181,7 +171,8 @@ def _as_bad_request(fault: InvalidRequest | Refusal, bad_request: _BadRequest) -
 
 
 def _is_good(context: InProcessContext) -> bool:
-    return not context.aborted and context.code() in {None, grpc.StatusCode.OK}
+    code = context.code()
+    return not context.aborted and (code is None or code is grpc.StatusCode.OK)
 
 
 def _success(response: Any, route: Route, context: InProcessContext) -> Outcome:

@@ -50,18 +50,14 @@ class Exchange:
                 content = self._content()
         except (Refusal, InvalidRequest) as fault:
             refusal = fault
+            self._tell("leave_body")
         return Request(self.endpoint.binding, self.captures, self.query, body, content, refusal)
 
     def begin_stream(self) -> None:
-        """Check that the body is a stream of requests. Raises `Refusal` (415).
-
-        A server that ends slow bodies is told, if it wants to know, that this one is none.
-        """
+        """Check that the body is a stream of requests, which may be slow. Raises `Refusal` (415)."""
         self._coding()
         self._content()
-        lasts = self._scope.get("state", {}).get("let_body_last")
-        if lasts is not None:
-            lasts()
+        self._tell("let_body_last")
 
     def read_stream(self, receive: Receive) -> RequestStream:
         """Read the body as a stream of requests, as they come: lines, or raw bytes piece by piece."""
@@ -71,6 +67,12 @@ class Exchange:
             return RequestStream(binding, self.captures, self.query, pieces, self._content())
         lines = read_lines(receive, coding, self._options.max_body)
         return RequestStream(binding, self.captures, self.query, lines)
+
+    def _tell(self, what: str) -> None:
+        """Tell a server that wants to know what becomes of the body: it is a stream, or it is not wanted."""
+        told = self._scope.get("state", {}).get(what)
+        if told is not None:
+            told()
 
     def _coding(self) -> bytes:
         """Return how the body is compressed. Raises `Refusal` (415, as RFC 7694 section 3 has it)."""

@@ -67,6 +67,8 @@ class Options:
     """The `WWW-Authenticate` of a 401 whose RPC sent none (RFC 9110 section 11.6.1)."""
     bad_request: Callable[[Sequence[tuple[str, str]]], Exception] = InvalidRequest
     """Makes the exception that a lazily read request raises in the handler, from pairs of field and description."""
+    on_refused: Callable[[int], Sequence[tuple[bytes, bytes]]] = lambda _: ()
+    """Told the HTTP status of each request that is refused before it reaches an RPC; returns headers for its answer."""
     request_headers: Sequence[str] = (
         "authorization",
         "x-api-key",

@@ -1,6 +1,6 @@
 """Single fields given as text: the variables of a path and the parameters of a query string."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -137,12 +137,14 @@ def _put(field: FieldDescriptor) -> Callable[[Any, str], None]:
     return lambda parent, text: setattr(parent, name, parse(text))
 
 
-def query_pairs(query: str) -> Iterator[tuple[str, str]]:
+def query_pairs(query: str) -> list[tuple[str, str]]:
     """Split a raw query string into still escaped names and values."""
+    pairs = []
     for pair in query.split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            yield name, value
+            pairs.append((name, value))
+    return pairs
 
 
 def query_text(raw: str) -> str:

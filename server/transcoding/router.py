@@ -4,9 +4,9 @@ Literals win over `*`, `*` over `**`, whatever the order of registration, with b
 an empty segment, a dot segment or a trailing slash matches nothing. Only literals match in every escaped spelling.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from google.api.annotations_pb2 import http
@@ -25,7 +25,7 @@ class InvalidRoute(ValueError):
     """A `google.api.http` rule cannot be served; the message names the RPC, or both for a duplicate."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
     """One HTTP binding of one RPC. `body` and `response_body` are as in `google.api.HttpRule`."""
 
@@ -34,11 +34,11 @@ class Route:
     rpc: MethodDescriptor
     body: str = ""
     response_body: str = ""
+    rpc_path: str = dataclasses.field(init=False)
+    """The RPC's name on the wire: `/package.Service/Method`."""
 
-    @property
-    def rpc_path(self) -> str:
-        """The RPC's name on the wire: `/package.Service/Method`."""
-        return f"/{self.rpc.containing_service.full_name}/{self.rpc.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rpc_path", f"/{self.rpc.containing_service.full_name}/{self.rpc.name}")
 
 
 class Match(NamedTuple):
@@ -138,6 +138,12 @@ class Router:
         literals = [literal(segment) for segment in segments] if "%" in path else segments
         if "" in segments or not DOTS.isdisjoint(literals):
             return Miss()
+        straight = _straight(self._root, literals)
+        if straight is not None and verb in straight.ends:
+            methods = straight.ends[verb]
+            route = methods.get(method) or methods.get(ANY_METHOD)
+            if route is not None:
+                return Match(route, route.template.capture(segments))
         allowed: set[str] = set()
         for methods in _tables(self._root, literals, verb):
             route = methods.get(method) or methods.get(ANY_METHOD)
@@ -145,6 +151,17 @@ class Router:
                 return Match(route, route.template.capture(segments))
             allowed.update(methods)
         return Miss(tuple(sorted({*allowed, "OPTIONS"}))) if allowed else Miss()
+
+
+def _straight(root: _Node, literals: list[str]) -> _Node | None:
+    """Follow each literal, or `*` where there is none. Where this leads to an end, no other template is better."""
+    node = root
+    for text in literals:
+        child = node.literals.get(text) or node.star
+        if child is None:
+            return None
+        node = child
+    return node
 
 
 def _tables(root: _Node, literals: list[str], verb: str) -> Iterator[_Methods]:

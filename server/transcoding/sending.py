@@ -29,7 +29,6 @@ async def send_reply(send: Send, reply: Reply, *, without_body: bool) -> None:
     """Send a response; one to HEAD has the length of the body but not the body (RFC 9110 section 9.3.2)."""
     headers = list(reply.headers)
     if reply.status != 204:
-        length = str(len(reply.body)).encode("ascii")
-        headers += [(b"content-type", reply.content_type), (b"content-length", length)]
+        headers += ((b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if without_body else reply.body})

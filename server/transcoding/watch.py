@@ -1,30 +1,70 @@
-"""Ends calls whose clients went away or whose time is up. One timer serves both: a timer costs more than most calls."""
+"""Ends calls whose clients went away or whose time is up.
+
+Most calls are over before anybody needs to look, and a timer of its own would cost more than many of them: rounds are
+made instead, at which every call that has lasted for some time is looked at.
+"""
 
 import asyncio
 import math
-from typing import Any, cast
+from typing import Any
 
 from server.transcoding.asgi import Event, Receive
 
-GRACE = 0.05
-"""Seconds a call runs before anybody looks whether its client is there: most are over by then and need no watcher."""
+ROUND = 0.04
+"""Seconds between rounds. A call runs for one to two of them before anybody looks whether its client is there."""
+
+
+class Rounds:
+    """Looks, once, at each call that lasts. For one event loop at a time."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._young: set[Watch] = set()
+        self._old: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watch: "Watch", loop: asyncio.AbstractEventLoop) -> None:
+        """Have a call looked at, if it is not over by then."""
+        if loop is not self._loop:  # the one before is over, and its timer with it
+            self._loop, self._young, self._old, self._timer = loop, set(), set(), None
+        self._young.add(watch)
+        if self._timer is None:
+            self._timer = loop.call_later(ROUND, self._go, loop)
+
+    def remove(self, watch: "Watch") -> None:
+        """Forget a call that is over."""
+        self._young.discard(watch)
+        self._old.discard(watch)
+
+    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+        for watch in self._old:
+            watch.look()
+        self._old, self._young = self._young, set()
+        self._timer = loop.call_later(ROUND, self._go, loop) if self._old else None
 
 
 class Watch:
     """Cancels the task it was made in; `gone` and `late` tell why. `timeout` is in seconds, None for ever."""
 
-    def __init__(self, receive: Receive, timeout: float | None) -> None:
-        self._loop = asyncio.get_running_loop()
+    __slots__ = ("_deadline", "_loop", "_receive", "_rounds", "_task", "_timer", "_watcher", "gone", "late")
+
+    def __init__(self, receive: Receive, timeout: float | None, rounds: Rounds) -> None:
+        self._loop = loop = asyncio.get_running_loop()
         self._receive = receive
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._rounds = rounds
+        self._task: Any = asyncio.current_task(loop)
         self._watcher: asyncio.Task[None] | None = None
-        timeout = math.inf if timeout is None else timeout
-        self._deadline = self._loop.time() + timeout
-        self._timer = self._loop.call_later(min(GRACE, timeout), self._look)
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf if timeout is None else loop.time() + timeout
         self.gone = False
         self.late = False
+        if timeout is not None and timeout < 2 * ROUND:
+            self._timer = loop.call_later(timeout, self.look)
+        else:
+            rounds.add(self, loop)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """End the call if its time is up; else end it when that comes, or when its client goes."""
         left = self._deadline - self._loop.time()
         if left <= 0:
             self.late = self._task.cancel()
@@ -32,7 +72,7 @@ class Watch:
         if self._watcher is None:
             self._watcher = self._loop.create_task(self._watch())
         if left < math.inf:
-            self._timer = self._loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(left, self.look)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -41,7 +81,9 @@ class Watch:
 
     def stop(self) -> None:
         """Stop watching; the call is over."""
-        self._timer.cancel()
+        self._rounds.remove(self)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -52,8 +94,10 @@ class Inbox(Watch):
     A client is not seen to go while it has sent more than the call reads.
     """
 
-    def __init__(self, receive: Receive, timeout: float | None) -> None:
-        super().__init__(receive, timeout)
+    __slots__ = ("_events",)
+
+    def __init__(self, receive: Receive, timeout: float | None, rounds: Rounds) -> None:
+        super().__init__(receive, timeout, rounds)
         self._events: asyncio.Queue[Event] = asyncio.Queue(maxsize=1)
         self._watcher = self._loop.create_task(self._watch())
 

@@ -1,6 +1,7 @@
 """The last line behind every answer: no exception text leaves, and the security headers are on everything."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import structlog
 
@@ -24,12 +25,12 @@ class Guard:
         """
         started = False
 
-        async def send_guarded(message: Message) -> None:
+        def send_guarded(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = _secured(message.get("headers", ()))
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_guarded)

@@ -7,6 +7,7 @@ client that does not read, no error in the middle of another answer, no body smu
 from asyncio import Transport
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import cast
 
 import httptools
@@ -34,6 +35,9 @@ REQUEST, HEAD, BODY, END = Phase
 
 LASTING_BODY = "let_body_last"
 """Where an application finds, in its scope's `state`, what it calls when a request's body is a stream of messages."""
+LEFT_BODY = "leave_body"
+"""Where it finds what it calls when it will not read a body: to receive, which also tells that the client went away, no
+longer says `100 Continue`. Absent where the client does not wait for that."""
 
 
 class Outlet:
@@ -169,6 +173,7 @@ class GuardedProtocol(HttpToolsProtocol):
             # (RFC 9110 section 10.1.1); HTTP/1.0 knows no 100.
             self.cycle.keep_alive = False
             self.cycle.waiting_for_100_continue = version == "1.1"
+            self.scope["state"][LEFT_BODY] = partial(setattr, self.cycle, "waiting_for_100_continue", False)
         self._advance(BODY)
 
     def on_body(self, body: bytes) -> None:

@@ -191,6 +191,7 @@ async def test_a_path_without_anything_is_not_found(rest: RestClient, path: str)
     response = await _send(rest, "GET", path)
     assert response.status_code == 404
     assert response.json() == {"code": "ERROR_CODE_NOT_FOUND", "message": "There is nothing at this path."}
+    assert response.headers["x-request-id"].startswith("call_")
 
 
 @pytest.mark.parametrize(

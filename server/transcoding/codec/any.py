@@ -48,7 +48,7 @@ class _Any:
         rest = {key: item for key, item in value.items() if key != "@type"}
         if "@type" not in value and not rest:
             return
-        inner = self._find(value.get("@type"))
+        inner = _find_type(self._pool, value.get("@type"))
         if inner is None:
             faults.add("@type", "must be the URL of a known message type")
             return
@@ -77,14 +77,14 @@ class _Any:
     def write(self, message: Any) -> dict[str, Any]:
         if not message.type_url:
             return {}
-        inner = self._find(message.type_url)
         try:
-            content = None if inner is None else message_factory.GetMessageClass(inner).FromString(message.value)
+            content = find_content(message)
         except DecodeError:
             content = None
         room = _ROOM.get() - (0 if content is None else _levels(content))
-        if inner is None or content is None or room < 0:
+        if content is None or room < 0:
             return {"@type": message.type_url, "value": base64.b64encode(message.value).decode("ascii")}
+        inner: Any = type(content).DESCRIPTOR  # a field may have this name too
         before = _ROOM.set(room)
         try:
             written = self._form_of(inner).write(content)
@@ -92,13 +92,20 @@ class _Any:
             _ROOM.reset(before)
         return {"@type": message.type_url, **({"value": written} if is_special(inner) else written)}
 
-    def _find(self, url: object) -> Descriptor | None:
-        if not isinstance(url, str) or "/" not in url or not url.isascii():
-            return None
-        try:
-            return self._pool.FindMessageTypeByName(url.rpartition("/")[2])
-        except KeyError:
-            return None
+
+def find_content(message: Any) -> Message | None:
+    """Find what an `Any` holds; None when its type is not known. Raises `DecodeError` for bytes that are not of it."""
+    inner = _find_type(type(message).DESCRIPTOR.file.pool, message.type_url)
+    return None if inner is None else message_factory.GetMessageClass(inner).FromString(message.value)
+
+
+def _find_type(pool: DescriptorPool, url: object) -> Descriptor | None:
+    if not isinstance(url, str) or "/" not in url or not url.isascii():
+        return None
+    try:
+        return pool.FindMessageTypeByName(url.rpartition("/")[2])
+    except KeyError:
+        return None
 
 
 def _levels(content: Any) -> int:

@@ -6,21 +6,13 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from server.transcoding.codec.nesting import types_within
 from server.transcoding.violation import join
 
 
 def has_required(descriptor: Descriptor) -> bool:
     """Tell whether a message of this type, or one anywhere below it, can lack a required field."""
-    seen = {descriptor.full_name}
-    ahead = [descriptor]
-    while ahead:
-        for field in ahead.pop().fields:
-            if field.is_required:
-                return True
-            if field.message_type is not None and field.message_type.full_name not in seen:
-                seen.add(field.message_type.full_name)
-                ahead.append(field.message_type)
-    return False
+    return any(field.is_required for kind in types_within(descriptor) for field in kind.fields)
 
 
 def missing_fields(message: Any) -> Iterator[str]:

@@ -15,7 +15,10 @@ from server.transcoding.codec.document import MAX_DEPTH, Number, note_doubled
 from server.transcoding.codec.scalars import DOUBLE, STRING, Scalar, scalar_of
 from server.transcoding.violation import Faults, Refused
 
+TIMESTAMP = "google.protobuf.Timestamp"
+DURATION = "google.protobuf.Duration"
 FIELD_MASK = "google.protobuf.FieldMask"
+VALUE = "google.protobuf.Value"
 HTTP_BODY = "google.api.HttpBody"
 """Its bytes, of any type, are the whole body where a rule says so; inside another message it is JSON as any is."""
 
@@ -75,10 +78,16 @@ def _parse_timestamp(message: Any, text: str) -> None:
     message.nanos = _nanos(parts[7])
 
 
-def _write_timestamp(message: Any) -> str:
+def moment(message: Any) -> tuple[int, int]:
+    """Return the seconds and nanoseconds of a Timestamp. Raises ValueError when it has no JSON form."""
     seconds, nanos = message.seconds, message.nanos
     if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos <= _LAST_NANO):
         raise ValueError(f"a Timestamp of {seconds} seconds and {nanos} nanoseconds is no time from year 1 to 9999")
+    return seconds, nanos
+
+
+def _write_timestamp(message: Any) -> str:
+    seconds, nanos = moment(message)
     return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}{_fraction(nanos)}Z"
 
 
@@ -94,10 +103,16 @@ def _parse_duration(message: Any, text: str) -> None:
     message.nanos = sign * nanos
 
 
-def _write_duration(message: Any) -> str:
+def span(message: Any) -> tuple[int, int]:
+    """Return the seconds and nanoseconds of a Duration. Raises ValueError when it has no JSON form."""
     seconds, nanos = message.seconds, message.nanos
     if abs(seconds) > _MAX_DURATION or abs(nanos) > _LAST_NANO or seconds * nanos < 0:
         raise ValueError(f"a Duration of {seconds} seconds and {nanos} nanoseconds is out of range")
+    return seconds, nanos
+
+
+def _write_duration(message: Any) -> str:
+    seconds, nanos = span(message)
     sign = "-" if seconds < 0 or nanos < 0 else ""
     return f"{sign}{abs(seconds)}{_fraction(abs(nanos))}s"
 
@@ -215,12 +230,12 @@ _WRAPPERS = frozenset(
     for kind in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
 )
 _TYPES = {
-    "google.protobuf.Timestamp": Form(_from_text(_parse_timestamp), _write_timestamp, _parse_timestamp),
-    "google.protobuf.Duration": Form(_from_text(_parse_duration), _write_duration, _parse_duration),
+    TIMESTAMP: Form(_from_text(_parse_timestamp), _write_timestamp, _parse_timestamp),
+    DURATION: Form(_from_text(_parse_duration), _write_duration, _parse_duration),
     FIELD_MASK: Form(_from_text(_parse_mask), _write_mask, _parse_mask),
     "google.protobuf.Struct": Form(_read_struct, _write_struct),
     "google.protobuf.ListValue": Form(_read_list, _write_list),
-    "google.protobuf.Value": Form(_read_value, _write_value),
+    VALUE: Form(_read_value, _write_value),
 }
 
 

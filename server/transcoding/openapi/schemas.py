@@ -4,6 +4,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.wrappers_pb2 import DESCRIPTOR as _WRAPPERS_FILE
 
 from server.transcoding.openapi.rules import Rules, Schema, allowed_values, item_rules, keywords
 
@@ -39,7 +40,7 @@ _WELL_KNOWN: Mapping[str, Schema] = {
 }
 COMPONENT = "#/components/schemas/"
 """Where a reference leads, before the component's name."""
-_WRAPPER = "Value"
+_WRAPPERS = frozenset(_WRAPPERS_FILE.message_types_by_name)
 _NULL = "google.protobuf.NullValue"
 
 
@@ -137,7 +138,7 @@ def _well_known(descriptor: Descriptor) -> Schema | None:
     if descriptor.full_name in _WELL_KNOWN:
         return dict(_WELL_KNOWN[descriptor.full_name])
     package, _, name = descriptor.full_name.rpartition(".")
-    if package == "google.protobuf" and name.endswith(_WRAPPER):
+    if package == "google.protobuf" and name in _WRAPPERS:
         schema = dict(_SCALARS[descriptor.fields_by_name["value"].type])
         schema["type"] = [schema["type"], "null"]
         return schema

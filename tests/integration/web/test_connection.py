@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from server.web.asgi import JSON, Receive, Scope, Send, respond
 from server.web.limits import Limits
 from tests.integration.web.wire import (
     Api,
@@ -84,6 +85,45 @@ async def test_after_a_final_answer_instead_of_100_nothing_can_be_taken_for_the_
         expecting = request("POST /early HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 3")
         (reply,) = replies(await exchange(server, expecting))
     assert (reply.status, reply.headers["connection"]) == (200, "close")
+
+
+async def test_a_client_that_waits_for_100_is_watched_without_it_when_its_body_is_left() -> None:
+    gone = asyncio.Event()
+
+    async def leave(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["leave_body"]()
+        if scope["path"] == "/wait":
+            assert await receive() == {"type": "http.disconnect"}
+            gone.set()
+            return
+        watcher = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await respond(scope, send, 413, b"{}", (JSON,))
+        await watcher
+
+    def expecting(path: str) -> bytes:
+        return request(f"POST {path} HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 3")
+
+    async with serving(leave, LIMITS) as server:
+        assert statuses(await exchange(server, expecting("/"))) == [413]
+        async with connected(server) as (_, writer):
+            writer.write(expecting("/wait"))
+            await writer.drain()
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
+async def test_only_a_client_that_waits_for_100_has_a_body_to_leave() -> None:
+    states: list[dict[str, object]] = []
+
+    async def look(scope: Scope, _receive: Receive, send: Send) -> None:
+        states.append(scope["state"])
+        await respond(scope, send, 200, b"{}", (JSON,))
+
+    async with serving(look, LIMITS) as server:
+        await exchange(server, get("/"), get("/", "Expect: 100-continue", "Connection: close"))
+
+    assert ["leave_body" in state for state in states] == [False, True]
 
 
 async def test_http_1_0_gets_no_100() -> None:

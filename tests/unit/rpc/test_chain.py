@@ -234,6 +234,17 @@ async def test_calls_are_logged_and_counted_by_outcome_but_unknown_methods_are_o
     assert len({line["call_id"] for line in logs}) == 4
 
 
+def test_a_request_that_reached_no_method_is_logged_and_counted_without_its_path() -> None:
+    registry = CollectorRegistry()
+    with capture_logs() as logs:
+        call_id = AccessLog(registry, frozenset()).refused(405)
+
+    line = {"event": "call", "method": "unknown", "outcome": "METHOD_NOT_ALLOWED", "call_id": call_id}
+    assert logs == [{**line, "log_level": "info"}]
+    labels = {"method": "unknown", "outcome": "METHOD_NOT_ALLOWED"}
+    assert registry.get_sample_value("developer_calls_total", labels) == 1
+
+
 class RecordingContext:
     """A context that remembers what was done to it."""
 

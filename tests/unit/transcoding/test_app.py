@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -52,6 +53,44 @@ async def test_a_wrong_method_is_told_the_right_ones() -> None:
     assert response.status == 405
     assert response.headers["allow"] == "GET, HEAD, OPTIONS"
     assert response.json() == {"code": "E_METHOD", "message": "The path does not have this method."}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/v2", [], 404),
+        ("PUT", "/v1/books", [], 405),
+        ("GET", "/v1/books", [("accept", "image/png")], 406),
+        ("GET", "/v1/books", [("x-server-timeout", "soon")], 400),
+    ],
+)
+async def test_who_wants_to_know_is_told_of_requests_that_reach_no_rpc(
+    method: str, path: str, headers: list[tuple[str, str]], status: int
+) -> None:
+    told: list[int] = []
+    options = Options(on_refused=_noting(told))
+
+    response = await serve(options=options).send(method, path, headers=headers)
+
+    assert (response.status, response.headers["x-told"], told) == (status, "yes", [status])
+
+
+async def test_nobody_is_told_of_other_requests() -> None:
+    told: list[int] = []
+    service = serve(options=Options(on_refused=_noting(told)))
+
+    for method in ("GET", "HEAD", "OPTIONS"):
+        await service.send(method, "/v1/books")
+
+    assert told == []
+
+
+def _noting(told: list[int]) -> Callable[[int], list[tuple[bytes, bytes]]]:
+    def note(status: int) -> list[tuple[bytes, bytes]]:
+        told.append(status)
+        return [(b"x-told", b"yes")]
+
+    return note
 
 
 async def test_an_unknown_path_is_not_found() -> None:

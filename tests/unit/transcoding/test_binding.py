@@ -16,12 +16,14 @@ from server.transcoding.router import Match, Route, Router, routes_of
 from server.transcoding.spelling import find_head
 from server.transcoding.violation import MAX_VIOLATIONS, InvalidRequest, Refusal
 from tests.unit.transcoding.kitchen import SERVICE, compile_proto, message, pool_of
+from tests.unit.transcoding.kitchen_app import serve
 
 PROTOBUF = Content(Kind.PROTOBUF, "application/x-protobuf")
 PNG = Content(Kind.OTHER, "image/png")
 INNER = "quota.inner."
 LONG_INDEX = "9" * 5000
 """More digits than Python makes a number of."""
+BAD_TIME = "has no JSON form: a Timestamp of 0 seconds and 1000000000 nanoseconds is no time from year 1 to 9999"
 
 TAKER = pool_of(
     compile_proto("""
@@ -54,6 +56,7 @@ service Taker {
     additional_bindings {get: "/none"}
   }; }
   rpc TakeAny(google.protobuf.Struct) returns (M) { option (google.api.http) = {post: "/struct" body: "*"}; }
+  rpc TakeValue(google.protobuf.Value) returns (M) { option (google.api.http) = {post: "/value" body: "*"}; }
   rpc Stream(stream M) returns (M) { option (google.api.http) = {post: "/stream" body: "*"}; }
 }
 """)
@@ -329,10 +332,29 @@ def test_a_body_may_be_protobuf_or_raw(target: str, body: bytes, content: Conten
         ("/count/x?y=1", b"\xff", [("body", "is not a valid protobuf message t.M"), ("y", "is not a known field"),
             ("count", "must be an integer")]),
         ("/count", b"\x08\x05", [("count", "is not valid JSON at line 1, column 1")]),
+        ("/at", b"\x10\x80\x94\xeb\xdc\x03", [("at", BAD_TIME)]),
+        ("/child", b"\x42\x06\x10\x80\x94\xeb\xdc\x03", [("child.at", BAD_TIME)]),
+        ("/count/5", b"\x42\x06\x10\x80\x94\xeb\xdc\x03", [("at", BAD_TIME)]),
+        ("/count/6", b"\x08\x05\x42\x06\x10\x80\x94\xeb\xdc\x03",
+            [("at", BAD_TIME), ("count", "differs from the value in the path")]),
+        ("/struct", b"\x0a\x03\x0a\x01a", [('fields["a"]', "has no JSON form: a Value must be of some kind")]),
+        ("/value", b"\x11" + b"\xff" * 8,
+            [("body", "has no JSON form: a Value cannot hold a number that is not finite")]),
     ],
 )  # fmt: skip
 def test_a_protobuf_body_that_does_not_fit_is_refused(target: str, body: bytes, expected: list[Any]) -> None:
     assert violations(request("POST", target, body, PROTOBUF)) == expected
+
+
+async def test_what_could_not_be_given_back_in_json_is_the_mistake_of_the_client() -> None:
+    sink = message("Sink")(a_string="x")
+    sink.children.add().time.nanos = 10**9
+    protobuf = [("content-type", PROTOBUF.written)]
+
+    response = await serve().send("POST", "/v1/sinks", sink.SerializeToString(), protobuf)
+
+    assert response.status == 400
+    assert response.json()["violations"] == [{"field": "children[0].time", "description": BAD_TIME}]
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,6 @@ async def test_a_stream_of_requests_has_the_deadline_that_is_asked_for() -> None
         await asyncio.Event().wait()
 
     client = serve(Import=waits)
-    response = await client.send("POST", "/v1/books:import", b"{}\n", [*LINES, ("grpc-timeout", "70m")])
+    response = await client.send("POST", "/v1/books:import", b"{}\n", [*LINES, ("grpc-timeout", "90m")])
 
     assert (response.status, response.json()["code"]) == (504, "DEADLINE_EXCEEDED")

@@ -190,6 +190,13 @@ DIFFERENCES = [
         lambda: bool(_read(_nested(30)).SerializeToString()) and _read(_nested(31)) == ["value" + ".a" * 30],
     ),
     (
+        "Minus zero keeps its sign without a fraction too, as some languages write it: in a float it is not zero.",
+        lambda: (
+            str(_read('{"twofold": -0, "twofolds": [0, -0], "i32": -0, "u64": 0}'))
+            == "twofold: -0\ntwofolds: 0\ntwofolds: -0\n"
+        ),
+    ),
+    (
         "A number of more than 1000 digits is refused: no type holds it and reading it takes long.",
         lambda: _read('{"twofold": 1.' + "0" * 1000 + "}") == ["body"],
     ),

@@ -41,7 +41,13 @@ def _oracle(body: bytes) -> object:
         doubled = sorted({name for name, _ in pairs if [other for other, _ in pairs].count(name) > 1})
         return ("object", dict(pairs), doubled)
 
-    return json.loads(body, object_pairs_hook=members, parse_float=lambda text: ("number", text))
+    def number(text: str) -> object:
+        return ("number", text)
+
+    def integer(text: str) -> object:
+        return number(text) if text == "-0" else int(text)
+
+    return json.loads(body, object_pairs_hook=members, parse_float=number, parse_int=integer)
 
 
 def _shown(value: object) -> object:

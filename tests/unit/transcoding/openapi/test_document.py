@@ -288,3 +288,16 @@ def test_a_well_known_type_can_be_a_whole_answer() -> None:
     answer = document(files, ["w.S"], INFO)["paths"]["/a"]["get"]["responses"]["200"]
 
     assert answer["content"] == {"application/json": {"schema": {"type": "object"}}}
+
+
+def test_a_type_that_is_only_named_like_a_wrapper_is_none() -> None:
+    files = compile_proto(
+        """syntax = "proto3"; package t; import "google/api/annotations.proto"; import "google/protobuf/type.proto";
+        service S { rpc Get(google.protobuf.EnumValue) returns (google.protobuf.EnumValue) {
+          option (google.api.http) = {get: "/v1/values/{name}"};
+        } }"""
+    )
+
+    schemas = document(files, ["t.S"], INFO)["components"]["schemas"]
+
+    assert schemas["google_protobuf_EnumValue"]["properties"].keys() == {"name", "number", "options"}
