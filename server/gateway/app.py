@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import grpc.aio
-import orjson
 import structlog
 
-from server.gateway.catalogue import Catalogue, fingerprint_of, link, openapi_of
+from server.gateway.access_log import AccessLog, NotingCaller
+from server.gateway.catalogue import fingerprint_of, link, openapi_json
 from server.gateway.files import CannotLearn
 from server.gateway.follower import Follower
 from server.gateway.reflection import Description
 from server.gateway.upstream import Upstream, open_channel
 from server.transcoding.app import Options, Transcoder
 from server.transcoding.channel import ChannelCaller
-from server.transcoding.router import InvalidRoute
 from server.web.answers import RETRY_SOON, ErrorAnswer
 from server.web.app import Document, Pages, ReadyPage
 from server.web.asgi import JSON, App, Receive, Scope, Send, respond
@@ -114,27 +113,20 @@ class Gateway:
             return None
         catalogue = link(description)
         try:
-            transcoder = Transcoder(catalogue.services, ChannelCaller(self._channel), self._options)
-        except InvalidRoute as fault:
-            raise CannotLearn(f"The upstream has google.api.http rules that cannot be served: {fault}.") from None
-        document = _document(catalogue)
-        remarks = tuple(_remarks(transcoder, document))
-        return _Served(catalogue.fingerprint, transcoder, document or _no_document, remarks)
+            transcoder = Transcoder(catalogue.services, NotingCaller(ChannelCaller(self._channel)), self._options)
+        except UnicodeDecodeError:
+            raise CannotLearn("The upstream's proto files have names of fields that are not UTF-8.") from None
+        remarks = list(_remarks(transcoder))
+        openapi: App = _no_document
+        try:
+            openapi = Document(openapi_json(catalogue), max_age=0)
+        except CannotLearn as fault:  # which is no reason not to serve them
+            remarks.append(f"{fault} The routes are served, but {_OPENAPI} answers 503.")
+        return _Served(catalogue.fingerprint, transcoder, openapi, tuple(remarks))
 
 
-def _document(catalogue: Catalogue) -> Document | None:
-    """Describe the routes; None when that fails, which is no reason not to serve them."""
-    try:
-        return Document(orjson.dumps(openapi_of(catalogue)), max_age=0)
-    except Exception:
-        _log.exception("openapi_failed")
-        return None
-
-
-def _remarks(transcoder: Transcoder, document: Document | None) -> Iterator[str]:
+def _remarks(transcoder: Transcoder) -> Iterator[str]:
     """Yield what the operator should know of the routes."""
-    if document is None:
-        yield f"The routes are served, but their OpenAPI document cannot be made: {_OPENAPI} answers 503."
     if hidden := [path for path in (_HEALTHZ, _READYZ, _OPENAPI) if transcoder.owns(path)]:
         yield f"The upstream's routes at {', '.join(hidden)} are hidden by the gateway's own pages."
 
@@ -173,7 +165,7 @@ def _web(gateway: Gateway, follower: Follower, settings: Settings) -> App:
         return {"routes": gateway.has_routes, "upstream": follower.is_serving}
 
     pages: dict[str, App] = {_HEALTHZ: _healthz, _READYZ: ReadyPage(ready), _OPENAPI: gateway.openapi}
-    root: App = Guard(Pages(pages, gateway))
+    root: App = Guard(Pages(pages, AccessLog(gateway)))
     origins = settings.cors_origins
     return Cors(root, origins, settings.options.request_headers) if origins else root
 

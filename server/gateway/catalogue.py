@@ -1,9 +1,11 @@
 """What was learned, ready to serve: linked descriptors in a pool of their own, and the OpenAPI document of them."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -11,7 +13,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from server.gateway.files import CannotLearn
 from server.gateway.reflection import Description
 from server.transcoding.openapi.document import Info, document
-from server.transcoding.router import InvalidRoute, routes_of
+from server.transcoding.openapi.operations import Operations
+from server.transcoding.openapi.rules import Rules
+from server.transcoding.openapi.schemas import Schemas
+from server.transcoding.router import InvalidRoute, Router, routes_of
 
 _NAMED_IN_TITLE = 3
 
@@ -29,7 +34,7 @@ def link(description: Description) -> Catalogue:
     """Link the files of a description; the pool of generated code is not touched.
 
     Raises:
-        CannotLearn: the files do not fit together, a rule cannot be served, or no method has one.
+        CannotLearn: the files do not fit together, a rule cannot be served, two claim the same, or there is none.
     """
     files = FileDescriptorSet(file=description.files)
     pool = DescriptorPool()
@@ -37,17 +42,24 @@ def link(description: Description) -> Catalogue:
         for file in files.file:
             pool.Add(file)
         services = [pool.FindServiceByName(name) for name in description.services]
-        served = tuple(service for service in services if any(True for _ in routes_of(service)))
-    except InvalidRoute as fault:
-        raise CannotLearn(f"The upstream has a google.api.http rule that cannot be served: {fault}.") from None
     except (KeyError, TypeError, ValueError):  # protobuf's text tells of its own functions
         raise CannotLearn("The upstream's proto files do not fit together: a type they use is not in them.") from None
-    if not served:
+    try:
+        routes = [route for service in services for route in routes_of(service)]
+        Router(routes)
+    except InvalidRoute as fault:
+        raise CannotLearn(f"The upstream has google.api.http rules that cannot be served: {fault}.") from None
+    if not routes:
         raise CannotLearn(
             f"No method of the upstream's services ({', '.join(description.services)}) has a google.api.http rule; "
             "annotate those to serve (google/api/annotations.proto)."
         )
-    return Catalogue(services=served, files=files, fingerprint=fingerprint_of(description))
+    served = {route.rpc.containing_service.full_name for route in routes}
+    return Catalogue(
+        services=tuple(service for service in services if service.full_name in served),
+        files=files,
+        fingerprint=fingerprint_of(description),
+    )
 
 
 def fingerprint_of(description: Description) -> str:
@@ -63,3 +75,27 @@ def openapi_of(catalogue: Catalogue) -> dict[str, Any]:
     names = [service.full_name for service in catalogue.services]
     title = ", ".join(names[:_NAMED_IN_TITLE]) + (" and more" if len(names) > _NAMED_IN_TITLE else "")
     return document(catalogue.files, names, Info(title=title, version=catalogue.fingerprint[:12]))
+
+
+def openapi_json(catalogue: Catalogue, option: int = 0) -> bytes:
+    """Write the description of the routes as JSON, with options of orjson. Raises `CannotLearn`, naming the RPC."""
+    try:
+        return orjson.dumps(openapi_of(catalogue), option=option)
+    except Exception as fault:  # what is linked need not make sense, and an upstream can think of anything
+        culprit = _find_culprit(catalogue)
+        what = f"what {culprit} takes or gives" if culprit else "something in the upstream's proto files"
+        why = f"{what} cannot be described ({type(fault).__name__})"
+        raise CannotLearn(f"The OpenAPI document cannot be made: {why}.") from None
+
+
+def _find_culprit(catalogue: Catalogue) -> str | None:
+    """Find the first RPC that cannot be described."""
+    culprit = None
+    with suppress(Exception):
+        operations = Operations(Schemas({}, Rules(catalogue.services[0].file.pool)), {}, (), frozenset())
+        for service in catalogue.services:
+            for route in routes_of(service):
+                culprit = route.rpc.full_name
+                operations.operation(route)
+        culprit = None
+    return culprit

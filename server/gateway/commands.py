@@ -15,7 +15,7 @@ import typer
 
 from server import logs
 from server.gateway.app import Settings, running
-from server.gateway.catalogue import link, openapi_of
+from server.gateway.catalogue import link, openapi_json
 from server.gateway.files import CannotLearn
 from server.gateway.parameters import ErrorWords, Faults, TlsOptions, options_of, settings_of, upstream_of
 from server.gateway.reflection import describe
@@ -166,11 +166,11 @@ async def _serve(settings: Settings, say: Callable[[str], None], asked_to_stop: 
 async def _print_openapi(upstream: Upstream, say: Callable[[str], None]) -> None:
     async with open_channel(upstream) as channel:
         try:
-            document = openapi_of(link(await describe(channel, upstream.services)))
+            document = openapi_json(link(await describe(channel, upstream.services)), orjson.OPT_INDENT_2)
         except CannotLearn as fault:
             typer.echo(str(fault), err=True)
             raise typer.Exit(1) from None
-    say(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    say(document.decode())
 
 
 def _welcome(upstream: str, address: str, routes: Sequence[Route]) -> str:

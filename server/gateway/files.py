@@ -25,7 +25,7 @@ UNREACHABLE = "The upstream cannot be reached, or not with these TLS options."
 
 
 class CannotLearn(Exception):
-    """What the upstream serves cannot be learned; the text is a sentence that says why and what to do."""
+    """What the upstream serves cannot be learned or described; the text is a sentence that says why and what to do."""
 
 
 class Files:
@@ -49,7 +49,8 @@ class Files:
                 raise CannotLearn(f"The upstream's proto files have more than {MAXIMUM_BYTES:,} bytes.")
             try:
                 file = FileDescriptorProto.FromString(octets)
-            except DecodeError:
+                "".join((file.name, file.package, *file.dependency, *(service.name for service in file.service)))
+            except (DecodeError, TypeError):  # protobuf gives names that are not UTF-8 as bytes
                 raise CannotLearn("The upstream's reflection gives files that are no FileDescriptorProto.") from None
             self._put((find_installed(file.name) if _OURS_FIRST.fullmatch(file.name) else None) or file)
 

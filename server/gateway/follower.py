@@ -28,6 +28,8 @@ _WITHOUT_HEALTH = frozenset(
 )
 """How an upstream says that it has no health to tell, or none to tell us."""
 _GOOD = frozenset({HealthCheckResponse.SERVING, HealthCheckResponse.SERVICE_UNKNOWN})
+_SILENCE_SECONDS = 3.0
+"""How long the first answer may take, which is due at once (grpc/health/v1/health.proto, Watch)."""
 _PATIENCE = 3
 """How often in a row, on one connection, asking for the health may come to nothing before it counts as not there."""
 
@@ -44,6 +46,11 @@ class Follower:
         self, channel: grpc.aio.Channel, upstream: Upstream, learn: Learn, tell: Callable[[str], None]
     ) -> None:
         self._channel = channel
+        self._watch: Any = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
         self._upstream = upstream
         self._learn_from = learn
         self._tell = tell
@@ -63,7 +70,7 @@ class Follower:
                 learned = await self._learn()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None if learned else self._pause):
-                        await self._follow_health()
+                        await self._follow_health(has_spoken=learned)
             except Exception:
                 learned = False
                 _log.exception("following_failed", upstream=self._upstream.address)
@@ -95,26 +102,33 @@ class Follower:
         self._told = ""
         return True
 
-    async def _follow_health(self) -> None:
-        """Hear of the upstream's health until the connection is lost."""
-        watch: Any = self._channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            request_serializer=HealthCheckRequest.SerializeToString,
-            response_deserializer=HealthCheckResponse.FromString,
-        )
+    async def _follow_health(self, *, has_spoken: bool) -> None:
+        """Hear of the upstream's health until the connection is lost; silence is good if it `has_spoken` otherwise."""
         is_answered, code = False, grpc.StatusCode.OK
+
+        def fall_back() -> None:
+            if has_spoken and not is_answered:
+                self._go_without_health("none in time")
+
+        silence = asyncio.get_running_loop().call_later(_SILENCE_SECONDS, fall_back)
         try:
-            async for answer in watch(HealthCheckRequest()):
+            async for answer in self._watch(HealthCheckRequest()):
                 is_answered = True
                 self._hear(answer is not None and answer.status in _GOOD)
         except grpc.aio.AioRpcError as failure:
             code = failure.code()
+        finally:
+            silence.cancel()
         self._silences = 0 if is_answered else self._silences + 1
         if code in _WITHOUT_HEALTH or (self._silences >= _PATIENCE and code is not grpc.StatusCode.UNAVAILABLE):
-            if not self.is_serving:
-                _log.info("upstream_without_health", upstream=self._upstream.address, code=code.name)
-            self._hear(True)
+            self._go_without_health(code.name)
             await self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+
+    def _go_without_health(self, why: str) -> None:
+        """Take the upstream for healthy while it is connected, unless it says otherwise later."""
+        if not self.is_serving:
+            _log.info("upstream_without_health", upstream=self._upstream.address, code=why)
+        self._hear(True)
 
     def _hear(self, is_serving: bool) -> None:
         if is_serving is not self.is_serving:

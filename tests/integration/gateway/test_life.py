@@ -5,17 +5,15 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import grpc
 import httpx2
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from server.gateway import catalogue, follower, reflection
 from server.gateway.files import Files
 from server.gateway.follower import Follower
 from server.transcoding.options import Options
+from tests.integration.gateway.test_reflection import answering, giving
 from tests.integration.gateway.upstream import Kitchen, Upstreams, fronted
 from tests.unit.transcoding.kitchen import compile_proto, message
 
@@ -122,40 +120,6 @@ async def test_what_was_refused_is_learned_when_it_is_mended_without_a_restart(u
     assert "annotate" in front.told[-2]
 
 
-async def test_readiness_follows_the_upstreams_health(upstreams: Upstreams) -> None:
-    await upstreams.start()
-    async with fronted(upstreams.address) as front:
-        await front.until(200)
-
-        await upstreams.health.set("", HealthCheckResponse.NOT_SERVING)
-        ready = await front.until(503)
-        called = await front.http.get("/v1/books/dune")
-        await upstreams.health.set("", HealthCheckResponse.SERVING)
-        await front.until(200)
-
-    assert ready.json()["checks"] == {"routes": True, "upstream": False}
-    assert called.status_code == 200  # the upstream still answers: whether to send calls is the prober's to decide
-
-
-async def test_health_of_other_names_alone_says_nothing(upstreams: Upstreams) -> None:
-    await upstreams.start()
-    await upstreams.health.set("", HealthCheckResponse.SERVICE_UNKNOWN)
-
-    async with fronted(upstreams.address) as front:
-        await front.until(200)
-
-
-async def test_without_a_health_service_the_connection_counts(upstreams: Upstreams) -> None:
-    await upstreams.start(with_health=False)
-    async with fronted(upstreams.address) as front:
-        await front.until(200)
-
-        await upstreams.stop()
-        await front.until(503)
-        await upstreams.start(with_health=False)
-        await front.until(200)
-
-
 async def test_a_call_in_flight_ends_before_the_gateway_does(upstreams: Upstreams) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -258,27 +222,6 @@ async def test_routes_of_two_services_that_collide_are_told_of(upstreams: Upstre
         await front.until(200)
 
 
-@pytest.mark.parametrize("code", [None, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE], ids=str)
-async def test_a_health_stream_that_ends_is_begun_again(upstreams: Upstreams, code: grpc.StatusCode | None) -> None:
-    watched = 0
-
-    class Restless(health_pb2_grpc.HealthServicer):
-        async def Watch(self, _request: Any, context: Any) -> AsyncIterator[HealthCheckResponse]:
-            nonlocal watched
-            watched += 1
-            yield HealthCheckResponse(status="SERVING" if watched > 2 else "NOT_SERVING")
-            if watched > 2:
-                await asyncio.Event().wait()
-            if code is not None:
-                await context.abort(code, "enough")
-
-    await upstreams.start(health=Restless())
-    async with fronted(upstreams.address) as front:
-        await front.until(200)
-
-    assert watched == 3
-
-
 async def test_a_fault_of_ours_while_learning_is_no_end(upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch) -> None:
     faults = [RuntimeError("a bug")]
 
@@ -309,33 +252,6 @@ async def test_after_a_long_round_the_next_one_begins_at_once(
         await front.until(200)
 
 
-@pytest.mark.parametrize(
-    "code", [None, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED], ids=str
-)
-async def test_health_that_never_answers_is_as_good_as_none(upstreams: Upstreams, code: grpc.StatusCode | None) -> None:
-    watched = 0
-
-    class Mute(health_pb2_grpc.HealthServicer):
-        async def Watch(self, _request: Any, context: Any) -> AsyncIterator[HealthCheckResponse]:
-            nonlocal watched
-            watched += 1
-            if code is not None:
-                await context.abort(code, "no")
-            silence: list[HealthCheckResponse] = []
-            for answer in silence:
-                yield answer
-
-    await upstreams.start(health=Mute())
-    async with fronted(upstreams.address) as front:
-        await front.until(200)
-        await upstreams.stop()
-        await front.until(503)
-        await upstreams.start(health=Mute())
-        await front.until(200)
-
-    assert watched == 6
-
-
 async def test_an_operator_who_has_left_is_no_end(upstreams: Upstreams) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
 
@@ -357,10 +273,10 @@ async def test_a_fault_of_ours_while_following_is_no_end(upstreams: Upstreams, m
     faults = [RuntimeError("a bug")]
     really = Follower._follow_health
 
-    async def follow_health(self: Follower) -> None:
+    async def follow_health(self: Follower, *, has_spoken: bool) -> None:
         if faults:
             raise faults.pop()
-        await really(self)
+        await really(self, has_spoken=has_spoken)
 
     monkeypatch.setattr(Follower, "_follow_health", follow_health)
     await upstreams.start()
@@ -372,7 +288,7 @@ async def test_routes_are_served_without_their_document(upstreams: Upstreams, mo
     def openapi_of(_catalogue: Any) -> Any:
         raise RecursionError
 
-    monkeypatch.setattr("server.gateway.app.openapi_of", openapi_of)
+    monkeypatch.setattr("server.gateway.catalogue.openapi_of", openapi_of)
     await upstreams.start()
     async with fronted(upstreams.address) as front:
         await front.until(200)
@@ -381,7 +297,21 @@ async def test_routes_are_served_without_their_document(upstreams: Upstreams, mo
     assert called.status_code == 200
     assert (described.status_code, described.json()["code"]) == (503, "UNAVAILABLE")
     assert front.told[0] == "Ready."
+    assert "cannot be made" in front.told[1]
+    assert "(RecursionError)" in front.told[1]
     assert "/openapi.json answers 503" in front.told[1]
+
+
+async def test_names_that_are_no_text_are_told_of(upstreams: Upstreams) -> None:
+    file = compile_proto(
+        'syntax = "proto3"; package h; import "google/api/annotations.proto";'
+        'message M { string id = 1 [json_name = "zz"]; }'
+        'service S { rpc A(M) returns (M) { option (google.api.http) = {get: "/v1/m"}; } }'
+    ).file[-1]
+    odd = file.SerializeToString().replace(b"zz", b"\xff\xff")
+    await upstreams.start(reflection=answering(lambda _: giving(odd)))
+    async with fronted(upstreams.address) as front:
+        await front.until_told("names of fields that are not UTF-8")
 
 
 async def test_routes_behind_the_gateways_own_pages_are_told_of_once(upstreams: Upstreams) -> None:

@@ -13,7 +13,7 @@ import httpx2
 
 from server.transcoding.router import routes_of
 from tests.integration.gateway.upstream import Upstreams
-from tests.unit.transcoding.kitchen import SERVICE
+from tests.unit.transcoding.kitchen import SERVICE, compile_proto
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {"PATH": "/nowhere", "DATABASE_URL": "nonsense", "DEVELOPER_HTTP_ADDRESS": "nonsense"}
@@ -66,7 +66,10 @@ async def test_it_says_what_it_serves_and_ends_well(upstreams: Upstreams) -> Non
     assert lines[4] == f"  routes    {len(list(routes_of(SERVICE)))}, of kitchen.v1.Kitchen"
     assert (called.status_code, called.json()["name"]) == (200, "dune")
     assert (process.returncode, rest) == (0, b"\nStopping: calls in flight may finish.\n")
-    assert [json.loads(line)["event"] for line in errors.splitlines()] == ["routes_learned", "upstream_health"]
+    logged = [json.loads(line) for line in errors.splitlines()]
+    calls = [line for line in logged if line["event"] == "call"]
+    assert [line["event"] for line in logged if line not in calls] == ["routes_learned", "upstream_health"]
+    assert [(line["method"], line["outcome"]) for line in calls] == [("/kitchen.v1.Kitchen/GetBook", "OK")]
 
 
 async def test_it_waits_for_an_upstream_and_tells_so(upstreams: Upstreams) -> None:
@@ -113,3 +116,15 @@ async def test_without_a_document_there_is_a_sentence(upstreams: Upstreams) -> N
     assert (process.returncode, output) == (1, b"")
     assert errors == b"The upstream cannot be reached, or not with these TLS options.\n"
     assert b"turn it on" in no_reflection
+
+
+async def test_what_cannot_be_served_is_one_line_and_no_document(upstreams: Upstreams) -> None:
+    rpc = 'returns (M) { option (google.api.http) = {get: "/v1/m"}; }'
+    text = 'syntax = "proto3"; package t; import "google/api/annotations.proto"; message M {}'
+    await upstreams.start(compile_proto(f"{text} service A {{ rpc Get(M) {rpc} rpc Got(M) {rpc} }}"), ["t.A"], object())
+    async with started("openapi", "--upstream", upstreams.address) as process:
+        output, errors = await process.communicate()
+
+    sentence = "t.A.Get and t.A.Got both claim GET /v1/m (the second as /v1/m)"
+    assert (process.returncode, output) == (1, b"")
+    assert errors.decode() == f"The upstream has google.api.http rules that cannot be served: {sentence}.\n"
