@@ -19,10 +19,10 @@ from server.app import Addresses, running
 from server.config import Listen, Settings, read_environment
 from server.errors import Error
 from server.gateway.commands import gateway_commands
-from server.keys.reapply import Reapplication
 from server.leaks.commands import leak_check_command
 from server.operators.beside import find_running
 from server.operators.commands import operator_commands
+from server.operators.reapply import Reapplication
 from server.operators.service import Operations
 from server.operators.users import user_commands
 from server.postgres.cluster import EmbeddedPostgresError
@@ -80,7 +80,7 @@ def reapply(
         typer.Argument(metavar="FILE", help="Logs of the server since the backup; - is standard input."),
     ],
 ) -> None:
-    """Apply to a restored database the revocations and rotations that logs tell of, before it serves.
+    """Apply to a restored database the revocations and other ends that logs tell of, before it serves.
 
     Doing so again changes nothing more. The status is 1 when a line could not be understood (the others are applied).
     """
@@ -145,6 +145,7 @@ async def _reapply(settings: Settings, files: Sequence[BinaryIO]) -> bool:
         reapplication = Reapplication(databases.main, _say)
         for file in files:
             await reapplication.read(file.name, file)
+        await reapplication.finish()
     _say(reapplication.summary if reapplication.lines else "Nothing to read: is this the log?")
     return reapplication.faults > 0 or reapplication.lines == 0
 

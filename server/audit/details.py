@@ -11,6 +11,7 @@ _CHANGING = frozenset(
     for action in (
         Action.KEY_UPDATED,
         Action.CLIENT_UPDATED,
+        Action.CLIENT_UPDATE_REAPPLIED,
         Action.DEVELOPER_UPDATED,
         Action.DEVELOPER_TIER_CHANGED,
         Action.TIER_SET,

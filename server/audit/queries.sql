@@ -20,3 +20,9 @@ WHERE developer_id = $1 AND target_id = $5
   AND (created_at, id) < (coalesce($3::timestamptz, 'infinity'), coalesce($4::text, ''))
 ORDER BY created_at DESC, id DESC
 LIMIT $2;
+
+-- name: list_details_after
+-- Read the particulars of the events of one action that happened to one thing of a developer after a moment.
+SELECT details
+FROM audit_events
+WHERE developer_id = $1 AND target_id = $2 AND action = $3 AND created_at > $4;

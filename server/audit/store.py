@@ -23,7 +23,8 @@ _SQL = load(Path(__file__).with_name("queries.sql"))
 _log = structlog.get_logger(__name__)
 _OF_KEYS = ("key_prefix", "scopes", "expires_at", "version", "previous_expires_at", "reapplied_from", "rate_limit")
 _OF_TIERS = ("requests", "window_seconds", "developer_requests", "monthly_quota", "max_keys", "concurrent_streams")
-_LOGGED = frozenset([*_OF_KEYS, "tier", "settlement", *_OF_TIERS])
+_OF_CLIENTS = ("ended", "allowed_scopes", "redirect_uris_removed")
+_LOGGED = frozenset([*_OF_KEYS, *_OF_CLIENTS, "tier", "settlement", *_OF_TIERS])
 """The details that the log repeats; a developer's own words, such as a key's name, stay in the database."""
 
 
@@ -37,12 +38,14 @@ class Action(Enum):
     KEY_REVOKED = "key.revoked"
     KEY_ROTATION_REAPPLIED = "key.rotation_reapplied"
     KEY_REVOCATION_REAPPLIED = "key.revocation_reapplied"
+    KEY_GRACE_END_REAPPLIED = "key.grace_end_reapplied"
     KEY_GRACE_ENDED = "key.grace_ended"
     KEY_LEAK_REPORTED = "key.leak_reported"
     DEVELOPER_PROFILE_COMPLETED = "developer.profile_completed"
     DEVELOPER_UPDATED = "developer.updated"
     DEVELOPER_SUSPENDED = "developer.suspended"
     DEVELOPER_RESUMED = "developer.resumed"
+    DEVELOPER_SUSPENSION_REAPPLIED = "developer.suspension_reapplied"
     DEVELOPER_TIER_CHANGED = "developer.tier_changed"
     TIER_REQUESTED = "developer.tier_requested"
     TIER_REQUEST_SETTLED = "developer.tier_request_settled"
@@ -50,6 +53,9 @@ class Action(Enum):
     CLIENT_UPDATED = "oauth_client.updated"
     CLIENT_SECRET_ROTATED = "oauth_client.secret_rotated"  # noqa: S105 - a name, no password
     CLIENT_DELETED = "oauth_client.deleted"
+    CLIENT_DELETION_REAPPLIED = "oauth_client.deletion_reapplied"
+    CLIENT_SECRET_END_REAPPLIED = "oauth_client.secret_end_reapplied"  # noqa: S105 - a name, no password
+    CLIENT_UPDATE_REAPPLIED = "oauth_client.update_reapplied"
     TIER_SET = "tier.set"
 
 
@@ -69,6 +75,13 @@ class AuditStore:
         else:
             rows = await self._connection.fetch(_SQL["list_events_of_target"], *arguments, target_id)
         return [AuditEvent(**{**dict(row), "details": json.loads(row["details"])}) for row in rows]
+
+    async def list_details_after(
+        self, developer_id: DeveloperId, target_id: str, action: Action, moment: datetime
+    ) -> list[Mapping[str, object]]:
+        """Read the particulars of what happened to one thing after a moment, by one action."""
+        rows = await self._connection.fetch(_SQL["list_details_after"], developer_id, target_id, action.value, moment)
+        return [json.loads(row["details"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

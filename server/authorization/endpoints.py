@@ -45,7 +45,7 @@ class FormEndpoint:
     """One endpoint for forms. Every answer is JSON that must not be kept."""
 
     def __init__(self, answers: _Answers, limit: AddressLimit, realm: str) -> None:
-        """Take what answers, the limit of each client address, and the realm of the challenge for HTTP Basic."""
+        """Take what answers, the limit of addresses and clients, and the realm of the challenge for HTTP Basic."""
         self._answers = answers
         self._limit = limit
         self._challenge = f'Basic realm="{realm}", charset="UTF-8"'.encode()
@@ -63,9 +63,9 @@ class FormEndpoint:
     async def _serve(self, scope: Scope, receive: Receive) -> Mapping[str, object]:
         if scope["method"] != "POST":
             raise _WrongMethodError
-        await self._limit.admit((scope.get("client") or ("",))[0])
-        credentials, parameters = _read_request(scope, await _read_body(scope, receive))
-        return await self._answers(credentials, parameters)
+        async with self._limit.admitting((scope.get("client") or ("",))[0]):
+            credentials, parameters = _read_request(scope, await _read_body(scope, receive))
+            return await self._answers(credentials, parameters)
 
     def _refusal(self, fault: Exception) -> _Answer | None:
         """Return the answer to a request that failed as requests may; None for a fault of ours."""

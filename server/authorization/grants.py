@@ -149,9 +149,10 @@ class _Client(ClientMixin):
         return redirect_uri in self._client.redirect_uris
 
     def get_allowed_scope(self, scope: Any) -> Any:
-        """Return what a request asks for, everything if it names nothing; None for more than is allowed."""
-        wanted = split_scope(scope or "") or self._client.allowed_scopes
-        return " ".join(in_order(wanted)) if self._client.allowed_scopes.issuperset(wanted) else None
+        """Return what a request asks for, everything if it names nothing; None for more than is allowed, or nothing."""
+        wanted, allowed = split_scope(scope or ""), self._client.allowed_scopes
+        good = allowed and allowed.issuperset(wanted)
+        return " ".join(in_order(wanted or allowed)) if good else None
 
     def check_response_type(self, response_type: str) -> bool:
         return response_type == "code"

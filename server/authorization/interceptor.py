@@ -93,7 +93,7 @@ class FirstPartyOnly:
 
 
 class AddressRateLimit:
-    """Limits the calls of AuthService, which need no access token, by the address they come from.
+    """Limits the calls of AuthService, which need no access token, by the address they come from or their client.
 
     Every other method passes, and so does a call from inside the process, whose caller answers for it.
     """
@@ -102,16 +102,16 @@ class AddressRateLimit:
         self._limit = limit
 
     async def __call__(self, proceed: Proceed, call: Call, request: Any) -> Any:
-        """Handle the call if its address has a place left.
+        """Handle the call if its address has a place left, and a client that proves itself one of its own.
 
         Raises:
-            RateLimited: it has none; the error says when to retry.
+            RateLimited: there is none; the error says when to retry.
         """
-        if call.method.startswith(_METHODS):
-            peer = call.context.peer()
-            if not peer.startswith("unix:"):
-                await self._limit.admit(_address(peer))
-        return await proceed(call, request)
+        peer = call.context.peer()
+        if not call.method.startswith(_METHODS) or peer.startswith("unix:"):
+            return await proceed(call, request)
+        async with self._limit.admitting(_address(peer)):
+            return await proceed(call, request)
 
 
 class ClientChallenge:

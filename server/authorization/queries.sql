@@ -109,3 +109,17 @@ WITH gone AS (
     RETURNING id
 )
 SELECT count(*) FROM gone;
+
+-- name: sweep_refresh_tokens
+-- Delete some refresh tokens that were used and whose own time is over: shown again they would give nothing if they were new.
+WITH gone AS (
+    DELETE FROM oauth_refresh_tokens
+    WHERE digest IN (
+        SELECT digest FROM oauth_refresh_tokens
+        WHERE expires_at <= (SELECT clock()) AND used_at IS NOT NULL
+        ORDER BY expires_at LIMIT $1
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING digest
+)
+SELECT count(*) FROM gone;

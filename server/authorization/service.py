@@ -41,6 +41,7 @@ from server.authorization.parameters import (
     single,
 )
 from server.authorization.store import GrantStore
+from server.authorization.throttle import current_admission
 from server.errors import InvalidRequest, Unauthenticated, Violation
 from server.identity.local_issuer import FIRST_PARTY_CLIENT, LocalIssuer
 from server.identity.principal import AccessToken
@@ -51,6 +52,8 @@ from server.secret import Secret, draw_secret
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 _SWEPT = 200
 """How many grants one step of a sweep deletes, with their codes and tokens."""
+_TOKENS_SWEPT = 1000
+"""How many used refresh tokens one step of a sweep deletes."""
 
 _log = structlog.get_logger(__name__)
 
@@ -148,6 +151,7 @@ class AuthorizationService:
         A code or refresh token that was used before, or is another client's, ends its grant and so all of its tokens.
 
         Raises:
+            RateLimited: its address, or the confidential client, has asked too often.
             ClientRefused: the client did not prove itself; nothing else was looked at.
             GrantRefused: the request gets no tokens; its code or token is as before unless it ended its grant.
             Unavailable: whether tokens were given is not known.
@@ -182,6 +186,7 @@ class AuthorizationService:
         A token that is not known, or is not good any more, is no error.
 
         Raises:
+            RateLimited: its address, or the confidential client, has asked too often.
             ClientRefused: the client did not prove itself.
             GrantRefused: the token is missing, of another client, or of a kind that cannot be revoked.
             Unavailable: whether the token has ended is not known.
@@ -199,13 +204,18 @@ class AuthorizationService:
             _log.info("grant_ended", grant_id=situation.grant.id, client_id=client.id, cause="revoked")
 
     async def sweep(self) -> int:
-        """Delete grants that ended an hour ago, in small steps, and return how many they were. Raises Unavailable."""
-        store, deleted = GrantStore(self._database), 0
-        while True:
+        """Delete grants that ended an hour ago, in small steps, and return how many they were. Raises Unavailable.
+
+        Of those that live on, used refresh tokens go when their own time is over. Until then a second use of one must
+        end its family, for it might be the first to a thief (RFC 9700 section 4.14.2); after that it gives nothing.
+        """
+        store, deleted, step = GrantStore(self._database), 0, _SWEPT
+        while step == _SWEPT:
             step = await store.sweep(_SWEPT)
             deleted += step
-            if step < _SWEPT:
-                return deleted
+        while await store.sweep_refresh_tokens(_TOKENS_SWEPT) == _TOKENS_SWEPT:
+            pass
+        return deleted
 
     async def _find_client(self, client_id: str) -> RegisteredClient | None:
         if not _CLIENT_ID.fullmatch(client_id):
@@ -214,12 +224,16 @@ class AuthorizationService:
 
     async def _authenticate(self, credentials: ClientCredentials) -> RegisteredClient:
         """Return the client that credentials prove; a public one is whoever says so, and must not send a secret."""
+        secret, admission = credentials.secret, current_admission()
+        if secret is None and admission:
+            await admission.count_address()
         client = await self._find_client(credentials.client_id)
-        secret = credentials.secret
         if client is None or client.is_confidential != (secret is not None):
             raise ClientRefused(sent=secret is not None)
         if secret is not None and not await self._clients.authenticate(client.id, secret):
             raise ClientRefused(sent=True)
+        if secret is not None and admission:
+            await admission.count_client(client.id)
         return client
 
     async def _grant_of(self, text: str) -> Grant | None:

@@ -102,6 +102,11 @@ class GrantStore:
         row = await self._connection.fetchrow(_SQL["sweep_grants"], limit)
         return int(row["count"]) if row else 0
 
+    async def sweep_refresh_tokens(self, limit: int) -> int:
+        """Delete up to `limit` used refresh tokens whose own time is over and return how many they were."""
+        row = await self._connection.fetchrow(_SQL["sweep_refresh_tokens"], limit)
+        return int(row["count"]) if row else 0
+
 
 def _digest(secret: Secret) -> bytes:
     return hashlib.sha256(secret.reveal().encode()).digest()

@@ -60,9 +60,9 @@ WHERE id = $1 AND developer_id = $2 AND deleted_at IS NULL
 RETURNING id, developer_id, name, type, redirect_uris, allowed_scopes, created_at;
 
 -- name: delete_client
--- Delete a client, unless it is deleted already: then no row comes back. Of its redirect URIs, which may be long, one stays.
+-- Delete a client now, or as of an earlier time, unless it is deleted already: then no row comes back. Of its redirect URIs, which may be long, one stays.
 UPDATE oauth_clients
-SET deleted_at = clock(), redirect_uris = redirect_uris[1:1]
+SET deleted_at = least(clock(), $3), redirect_uris = redirect_uris[1:1]
 WHERE id = $1 AND developer_id = $2 AND deleted_at IS NULL
 RETURNING name, deleted_at;
 
@@ -83,6 +83,35 @@ UPDATE oauth_client_secrets SET expires_at = $2 WHERE client_id = $1 AND expires
 -- name: end_secrets
 -- End every secret of a held client at a moment.
 UPDATE oauth_client_secrets SET expires_at = $2 WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2);
+
+-- name: hold_clients
+-- Hold the rows of some clients, whosever they are, until the transaction ends; in one order, so that nobody deadlocks.
+SELECT id, developer_id FROM oauth_clients WHERE id = ANY ($1) ORDER BY id FOR UPDATE;
+
+-- name: end_older_secrets
+-- End what a rotation at $3 to version $2 replaced, no later than at $4; of secrets made after it none is meant, whatever its number.
+WITH ended AS (
+    UPDATE oauth_client_secrets
+    SET expires_at = least(expires_at, $4), retired_at = least(retired_at, $3)
+    WHERE client_id = $1 AND version < $2 AND created_at <= $3
+      AND (coalesce(expires_at, 'infinity') > $4 OR coalesce(retired_at, 'infinity') > $3)
+    RETURNING 1
+)
+SELECT
+    (SELECT count(*) FROM ended) AS ended,
+    EXISTS (SELECT FROM oauth_client_secrets WHERE client_id = $1 AND version = $2 AND created_at <= $3) AS known;
+
+-- name: end_leaked_secret
+-- End one secret of a held client no later than at $4; it is no rotation, so a current one has no successor.
+WITH ended AS (
+    UPDATE oauth_client_secrets
+    SET expires_at = least(expires_at, $4)
+    WHERE secret_prefix = $3 AND client_id = $1 AND version = $2 AND coalesce(expires_at, 'infinity') > $4
+    RETURNING 1
+)
+SELECT
+    EXISTS (SELECT FROM ended) AS ended,
+    EXISTS (SELECT FROM oauth_client_secrets WHERE secret_prefix = $3 AND client_id = $1 AND version = $2) AS known;
 
 -- name: add_secret
 -- Add the next secret version to a held client, in place of the current one.

@@ -143,7 +143,7 @@ class ClientService:
             store = ClientStore(connection)
             before, _ = await _lock(store, actor.developer_id, wish.id)
             after = await store.update(change(before))
-            await record(connection, actor, Action.CLIENT_UPDATED, after.id, _changes(before, after))
+            await record(connection, actor, Action.CLIENT_UPDATED, after.id, changes_between(before, after))
             return await _with_secrets(store, after)
 
         return await self._database.transaction(work)
@@ -260,7 +260,7 @@ def _check_scopes(scopes: Sequence[str]) -> list[Violation]:
     return [] if scopes else [Violation("allowed_scopes", "must name at least one scope")]
 
 
-def _changes(before: OAuthClient, after: OAuthClient) -> dict[str, object]:
+def changes_between(before: OAuthClient, after: OAuthClient) -> dict[str, object]:
     """Tell what changed; of redirect URIs only those that came and went, since there may be many."""
     changes: dict[str, object] = {}
     if before.name != after.name:

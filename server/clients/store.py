@@ -114,18 +114,25 @@ class ClientStore:
         )
         return _client(row)
 
-    async def delete(self, developer_id: DeveloperId, client_id: ClientId) -> Deletion | None:
-        """Delete a client, end its secrets and revoke its grants; None when there is no such client.
+    async def delete(
+        self,
+        developer_id: DeveloperId,
+        client_id: ClientId,
+        at: datetime | None = None,
+        *,
+        most_grants: int = _REVOKED_AT_ONCE,
+    ) -> Deletion | None:
+        """Delete a client, now or as of a time before, with its secrets and grants; None when there is no such client.
 
         A popular client has more grants than a transaction has time for: the others are worth nothing without their
         client, whose deletion whoever reads a grant must see, and stay as they are until their own end.
         One statement after the other, so that the later ones see the secret of a rotation that the first waited for.
         """
-        row = await self._connection.fetchrow(_SQL["delete_client"], client_id, developer_id)
+        row = await self._connection.fetchrow(_SQL["delete_client"], client_id, developer_id, at)
         if row is None:
             return None
         secrets = await self._connection.execute(_SQL["end_secrets"], client_id, row["deleted_at"])
-        grants = await self._connection.execute(_SQL["revoke_grants"], client_id, row["deleted_at"], _REVOKED_AT_ONCE)
+        grants = await self._connection.execute(_SQL["revoke_grants"], client_id, row["deleted_at"], most_grants)
         return Deletion(name=row["name"], secrets=_affected(secrets), grants=_affected(grants))
 
     async def count_live_secrets(self, client_id: ClientId, now: datetime) -> int:
@@ -140,6 +147,28 @@ class ClientStore:
     async def end_secrets(self, client_id: ClientId, now: datetime) -> None:
         """End every secret of a held client."""
         await self._connection.execute(_SQL["end_secrets"], client_id, now)
+
+    async def hold(self, client_ids: Collection[ClientId]) -> dict[ClientId, DeveloperId]:
+        """Hold those of some clients that exist, deleted ones too, until the transaction ends; tell whose they are."""
+        rows = await self._connection.fetch(_SQL["hold_clients"], list(client_ids))
+        return {row["id"]: row["developer_id"] for row in rows}
+
+    async def end_older_secrets(
+        self, client_id: ClientId, version: int, rotated_at: datetime, ends_at: datetime
+    ) -> tuple[int, bool]:
+        """End what a rotation of a held client to `version` replaced, at `ends_at` or when it ends already, if earlier.
+
+        Return how many secrets that changed, and whether the rotation's own secret exists.
+        """
+        row = await self._the_row("end_older_secrets", client_id, version, rotated_at, ends_at)
+        return row["ended"], row["known"]
+
+    async def end_leaked_secret(
+        self, client_id: ClientId, version: int, prefix: str, ends_at: datetime
+    ) -> tuple[bool, bool]:
+        """End one secret of a held client at a past time; tell whether that changed it, and whether it exists."""
+        row = await self._the_row("end_leaked_secret", client_id, version, prefix, ends_at)
+        return row["ended"], row["known"]
 
     async def add_secret(self, client_id: ClientId, secret: StoredSecret, now: datetime) -> int:
         """Add the next secret of a held client, or its first, and return the version's number.

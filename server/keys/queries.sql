@@ -122,6 +122,18 @@ SELECT
     (SELECT count(*) FROM ended) AS ended,
     EXISTS (SELECT FROM api_key_secrets WHERE key_id = $1 AND version = $2 AND created_at <= $3) AS known;
 
+-- name: end_replaced_secret
+-- End one replaced secret of a held key no later than at $4, also when it is not known here that it was replaced.
+WITH ended AS (
+    UPDATE api_key_secrets
+    SET expires_at = least(expires_at, $4), retired_at = least(retired_at, $4)
+    WHERE key_prefix = $3 AND key_id = $1 AND version = $2 AND coalesce(expires_at, 'infinity') > $4
+    RETURNING 1
+)
+SELECT
+    EXISTS (SELECT FROM ended) AS ended,
+    EXISTS (SELECT FROM api_key_secrets WHERE key_prefix = $3 AND key_id = $1 AND version = $2) AS known;
+
 -- name: add_secret
 -- Add the next secret version to a held key, in place of the current one, and show its prefix on the key.
 WITH secret AS (

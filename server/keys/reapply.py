@@ -1,130 +1,71 @@
-"""Apply again to a restored database what the log tells of revocations and rotations that its backup did not see.
+"""Apply again to a restored database what the log tells of keys that were revoked and of secrets that were ended.
 
-Lines may be read in any order and any number of times: a key is revoked once, and the end of a secret only ever
-moves to an earlier time.
+Changes may come in any order and any number of times: a key is revoked once, and the end of a secret only ever moves to
+an earlier time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import assert_never
 
-from server.audit.store import Action, Actor, record
-from server.ids import new_call_id
-from server.keys.logged import NotUnderstood, Revocation, Rotation, find_change
+from server.audit.reapplied import Outcome, record_again
+from server.audit.store import Action, Actor
+from server.keys.logged import GraceEnd, KeyChange, Revocation, Rotation
 from server.keys.model import ApiKey
 from server.keys.store import KeyStore
-from server.postgres.pool import Connection, Database
-
-Change = Revocation | Rotation
-
-_AT_ONCE = 20
-"""Changes in one transaction: few enough for its budget even over a slow network."""
-_TOLD_LINES = 500_000
+from server.postgres.pool import Connection
 
 
-class _Outcome(NamedTuple):
-    """Whether a change had to be applied, and what it tells of that the database does not know, empty for nothing."""
-
-    applied: bool
-    unknown: str = ""
-
-
-class Reapplication:
-    """One run over any number of logs: what was read, what was changed, what could not be."""
-
-    def __init__(self, database: Database, tell: Callable[[str], None]) -> None:
-        """`tell` takes sentences for the operator."""
-        self._database = database
-        self._tell = tell
-        self._call_id = new_call_id()
-        self.lines = 0
-        self.changes = 0
-        self.revoked = 0
-        self.rotated = 0
-        self.faults = 0
-        self.unknown: set[str] = set()
-
-    @property
-    def summary(self) -> str:
-        """Say in one line what came of it."""
-        return (
-            f"Lines: {self.lines:,}. Revocations and rotations among them: {self.changes:,}. Keys revoked: "
-            f"{self.revoked:,}. Rotations applied: {self.rotated:,}. Keys and versions unknown: {len(self.unknown):,}. "
-            f"Lines not understood: {self.faults:,}."
-        )
-
-    async def read(self, name: str, lines: Iterable[bytes]) -> None:
-        """Apply what one log tells; `name` is what the operator calls it.
-
-        Raises:
-            Unavailable: the database went away; what was applied stays, and all can be read again.
-        """
-        batch: list[Change] = []
-        for number, line in enumerate(lines, 1):
-            self.lines += 1
-            if self.lines % _TOLD_LINES == 0:
-                self._tell(f"{self.lines:,} lines read, {self.changes:,} revocations and rotations")
-            try:
-                change = find_change(line)
-            except NotUnderstood as fault:
-                self.faults += 1
-                self._tell(f"{name}, line {number}: {fault}")
-                continue
-            if change is not None:
-                batch.append(change)
-            if len(batch) == _AT_ONCE:
-                await self._apply(batch)
-                batch = []
-        await self._apply(batch)
-
-    async def _apply(self, changes: Sequence[Change]) -> None:
-        if not changes:
-            return
-        outcomes = await self._database.transaction(lambda connection: self._write(connection, changes))
-        for change, outcome in zip(changes, outcomes, strict=True):
-            self.changes += 1
-            if outcome.applied and isinstance(change, Revocation):
-                self.revoked += 1
-            elif outcome.applied:
-                self.rotated += 1
-            if outcome.unknown and outcome.unknown not in self.unknown:
-                self.unknown.add(outcome.unknown)
-                self._tell(f"{outcome.unknown}: not in this database, so made after its backup; its secret is lost")
-
-    async def _write(self, connection: Connection, changes: Sequence[Change]) -> list[_Outcome]:
-        store = KeyStore(connection)
-        held = await store.hold({change.key_id for change in changes})
-        outcomes = []
-        for change in changes:
-            key = held.get(change.key_id)
-            if key is None:
-                outcomes.append(_Outcome(applied=False, unknown=change.key_id))
-                continue
-            actor = Actor(developer_id=key.developer_id, call_id=self._call_id)
-            if isinstance(change, Revocation):
-                outcomes.append(await _revoke(connection, store, actor, key, change))
-            else:
-                outcomes.append(await _rotate(connection, store, actor, key, change))
-        return outcomes
+async def reapply_to_keys(connection: Connection, call_id: str, changes: Sequence[KeyChange]) -> list[Outcome]:
+    """Apply changes of keys, in this transaction, and tell of each what came of it."""
+    if not changes:
+        return []
+    held = await KeyStore(connection).hold({change.key_id for change in changes})
+    outcomes = []
+    for change in changes:
+        key = held.get(change.key_id)
+        outcomes.append(await _apply(connection, call_id, key, change) if key else Outcome(unknown=change.key_id))
+    return outcomes
 
 
-async def _revoke(
-    connection: Connection, store: KeyStore, actor: Actor, key: ApiKey, revocation: Revocation
-) -> _Outcome:
-    if key.revoked_at is not None or not await store.revoke(key.developer_id, key.id, revocation.at):
-        return _Outcome(applied=False)
-    details = {"key_prefix": key.key_prefix, "reapplied_from": revocation.event_id}
-    await record(connection, actor, Action.KEY_REVOCATION_REAPPLIED, key.id, details)
-    return _Outcome(applied=True)
+async def _apply(connection: Connection, call_id: str, key: ApiKey, change: KeyChange) -> Outcome:
+    actor = Actor(developer_id=key.developer_id, call_id=call_id)
+    match change:
+        case Revocation():
+            return await _revoke(connection, actor, key, change)
+        case Rotation():
+            return await _rotate(connection, actor, key, change)
+        case GraceEnd():
+            return await _end_grace(connection, actor, key, change)
+        case _:
+            assert_never(change)
 
 
-async def _rotate(connection: Connection, store: KeyStore, actor: Actor, key: ApiKey, rotation: Rotation) -> _Outcome:
+async def _revoke(connection: Connection, actor: Actor, key: ApiKey, revocation: Revocation) -> Outcome:
+    if not await KeyStore(connection).revoke(key.developer_id, key.id, revocation.at):
+        return Outcome()
+    action, details = Action.KEY_REVOCATION_REAPPLIED, {"key_prefix": key.key_prefix}
+    await record_again(connection, actor, action, key.id, revocation.event_id, details)
+    return Outcome(action)
+
+
+async def _rotate(connection: Connection, actor: Actor, key: ApiKey, rotation: Rotation) -> Outcome:
     """End the secrets that were replaced. An older one whose grace was longer ends with them, on the safe side."""
-    ended, known = await store.end_older_secrets(key.id, rotation.version, rotation.at, rotation.previous_expires_at)
-    if ended:
-        details = {
-            "version": rotation.version,
-            "previous_expires_at": rotation.previous_expires_at.isoformat(),
-            "reapplied_from": rotation.event_id,
-        }
-        await record(connection, actor, Action.KEY_ROTATION_REAPPLIED, key.id, details)
-    return _Outcome(applied=bool(ended), unknown="" if known else f"{key.id}, version {rotation.version}")
+    version, ends_at = rotation.version, rotation.previous_expires_at
+    ended, known = await KeyStore(connection).end_older_secrets(key.id, version, rotation.at, ends_at)
+    unknown = "" if known else f"{key.id}, version {version}"
+    if not ended:
+        return Outcome(unknown=unknown)
+    action = Action.KEY_ROTATION_REAPPLIED
+    details = {"version": version, "previous_expires_at": ends_at.isoformat()}
+    await record_again(connection, actor, action, key.id, rotation.event_id, details)
+    return Outcome(action, unknown)
+
+
+async def _end_grace(connection: Connection, actor: Actor, key: ApiKey, end: GraceEnd) -> Outcome:
+    """End the secret whether or not its rotation has been applied before; one that is not known has been lost."""
+    ended, known = await KeyStore(connection).end_replaced_secret(key.id, end.version, end.key_prefix, end.at)
+    if not ended:
+        return Outcome(unknown="" if known else f"{key.id}, version {end.version}")
+    action, details = Action.KEY_GRACE_END_REAPPLIED, {"key_prefix": end.key_prefix, "version": end.version}
+    await record_again(connection, actor, action, key.id, end.event_id, details)
+    return Outcome(action)

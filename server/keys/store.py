@@ -163,6 +163,13 @@ class KeyStore:
         row = await self._the_row("end_older_secrets", key_id, version, rotated_at, ends_at)
         return row["ended"], row["known"]
 
+    async def end_replaced_secret(
+        self, key_id: KeyId, version: int, key_prefix: str, ends_at: datetime
+    ) -> tuple[bool, bool]:
+        """End a replaced secret of a held key at a past time; tell whether that changed it, and whether it exists."""
+        row = await self._the_row("end_replaced_secret", key_id, version, key_prefix, ends_at)
+        return row["ended"], row["known"]
+
     async def add_secret(self, key_id: KeyId, secret: StoredSecret, now: datetime) -> tuple[ApiKey, int]:
         """Add the next secret of a held key and return the key with the version's number.
 

@@ -15,8 +15,8 @@ ORDER BY id DESC
 LIMIT $3;
 
 -- name: suspend_developer
--- Suspend a developer in good standing: then a row comes back.
-UPDATE developers SET suspended_at = clock() WHERE id = $1 AND suspended_at IS NULL RETURNING id;
+-- Suspend a developer in good standing, now or as of an earlier time: then a row comes back.
+UPDATE developers SET suspended_at = least(clock(), $2) WHERE id = $1 AND suspended_at IS NULL RETURNING id;
 
 -- name: resume_developer
 -- Let a suspended developer in again: then a row comes back.

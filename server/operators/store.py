@@ -1,6 +1,7 @@
 """What operators read and change, of any developer, in PostgreSQL."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +34,9 @@ class OperatorStore:
         rows = await self._connection.fetch(_SQL["list_developers"], query, suspended, limit, after)
         return [DeveloperLine(**dict(row)) for row in rows]
 
-    async def suspend(self, developer_id: DeveloperId) -> bool:
-        """Suspend a developer in good standing; False when there is none."""
-        return await self._connection.fetchrow(_SQL["suspend_developer"], developer_id) is not None
+    async def suspend(self, developer_id: DeveloperId, at: datetime | None = None) -> bool:
+        """Suspend a developer in good standing, now or as of a time before; False when there is none."""
+        return await self._connection.fetchrow(_SQL["suspend_developer"], developer_id, at) is not None
 
     async def resume(self, developer_id: DeveloperId) -> bool:
         """Let a suspended developer in again; False when there is none."""

@@ -160,6 +160,16 @@ async def test_a_scope_that_only_other_clients_may_have_is_refused(flow: Flow) -
         await flow.request(scope="read stream")
 
 
+@pytest.mark.parametrize("scope", [None, "", "read"])
+async def test_a_client_that_may_have_no_scope_at_all_is_refused_whatever_it_asks_for(
+    flow: Flow, scope: str | None
+) -> None:
+    flow.directory.clients[PUBLIC.id] = replace(PUBLIC, allowed_scopes=frozenset())
+    with pytest.raises(RefusedRequest) as refused:
+        await flow.request(scope=scope)
+    assert refused.value.error == "invalid_scope"
+
+
 @pytest.mark.parametrize("name", ["response_type", "scope", "code_challenge", "code_challenge_method", "prompt", "é"])
 async def test_a_parameter_sent_twice_is_refused(flow: Flow, name: str) -> None:
     good = [*authorization_parameters(), ("prompt", "login"), ("é", "")]

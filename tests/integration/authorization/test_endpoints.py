@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -30,8 +31,8 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 CHALLENGE = f'Basic realm="{ISSUER}", charset="UTF-8"'
 
 
-def limit(requests: int = 1000) -> AddressLimit:
-    return AddressLimit(LocalLimiter(), Rate(requests, 60))
+def limit(requests: int = 1000, of_a_client: int = 1000) -> AddressLimit:
+    return AddressLimit(LocalLimiter(), Rate(requests, 60), Rate(of_a_client, 60))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -264,6 +265,48 @@ async def test_an_address_that_asks_too_often_is_told_when_to_come_back(flow: Fl
                 assert error_of(answer, 429) == "temporarily_unavailable"
                 assert 1 <= int(answer.headers["retry-after"]) <= 60
     assert statuses == [400, 400, 429, 400]
+
+
+def refresh(client: RegisteredClient, secret: str = SECRET) -> dict[str, str]:
+    """Ask for tokens with a refresh token that nobody knows."""
+    proof = {"client_id": client.id, "client_secret": secret}
+    return {"grant_type": "refresh_token", "refresh_token": "x", **proof}
+
+
+async def statuses(client: httpx2.AsyncClient, *forms: Mapping[str, str]) -> list[int]:
+    return [(await client.post("/oauth/token", data=dict(form))).status_code for form in forms]
+
+
+async def test_a_confidential_client_that_proves_itself_is_not_counted_for_its_address(flow: Flow) -> None:
+    async with _client(token_endpoint(flow.server, limit(2), ISSUER)) as client:
+        assert await statuses(client, *[refresh(CONFIDENTIAL)] * 5) == [400] * 5
+        assert await statuses(client, *[{"client_id": PUBLIC.id}] * 3) == [400, 400, 429]
+
+
+async def test_a_confidential_client_has_a_limit_of_its_own_wherever_it_calls_from(flow: Flow) -> None:
+    other = replace(CONFIDENTIAL, id="client_01jd3m8r5vf4q9zq5k2t7w6x90")
+    flow.directory.clients[other.id] = other
+    endpoint = token_endpoint(flow.server, limit(of_a_client=3), ISSUER)
+    async with _client(endpoint) as here, _client(endpoint, "192.0.2.2") as there:
+        assert await statuses(here, *[refresh(CONFIDENTIAL)] * 2) == [400, 400]
+        assert await statuses(there, *[refresh(CONFIDENTIAL)] * 2) == [400, 429]
+        assert await statuses(there, refresh(other)) == [400]
+
+
+async def test_whoever_does_not_prove_itself_is_counted_for_its_address(flow: Flow) -> None:
+    endpoint = token_endpoint(flow.server, limit(4), ISSUER)
+    unknown = replace(CONFIDENTIAL, id="client_01jd3m8r5vf4q9zq5k2t7w6x90")
+    failures = refresh(CONFIDENTIAL, "wrong"), refresh(CONFIDENTIAL, ""), refresh(unknown), refresh(PUBLIC)
+    async with _client(endpoint) as here, _client(endpoint, "192.0.2.2") as there:
+        assert await statuses(here, *failures) == [401, 401, 401, 401]
+        assert await statuses(here, refresh(CONFIDENTIAL)) == [429]
+        assert await statuses(there, refresh(CONFIDENTIAL)) == [400]
+
+
+async def test_what_is_no_form_is_counted_for_its_address(flow: Flow) -> None:
+    async with _client(token_endpoint(flow.server, limit(2), ISSUER)) as client:
+        answers = [await client.post("/oauth/token", content=b"?") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [400, 400, 429]
 
 
 async def test_an_outage_is_told_as_one(flow: Flow, database: Database, token: httpx2.AsyncClient) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from server.authorization import store
 from server.authorization.interceptor import GrantCheck
 from server.authorization.model import ClientRefused, GrantRefused, RegisteredClient, Tokens
 from server.errors import Unavailable
@@ -15,6 +16,7 @@ from server.secret import Secret
 from tests.database import Clock
 from tests.integration.authorization.flow import CONFIDENTIAL, PORTAL, PUBLIC, Flow
 from tests.integration.authorization.test_exchange import add_client_row
+from tests.integration.clients.test_statements import scanned
 
 CLI = replace(PUBLIC, id="developer-cli", redirect_uris=(), is_first_party=True)
 
@@ -175,3 +177,62 @@ async def test_a_sweep_takes_as_many_steps_as_it_needs(
         await flow.code()
     await clock.advance(timedelta(days=2))
     assert await flow.server.sweep() == 5
+
+
+async def test_used_refresh_tokens_go_when_their_own_time_is_over(flow: Flow, clock: Clock) -> None:
+    await clock.set(await clock.now())
+    first = await flow.tokens()
+    await clock.advance(timedelta(days=20))
+    second = await flow.refresh(first.refresh_token)
+    await clock.advance(timedelta(days=10) - timedelta(microseconds=1))
+    await flow.server.sweep()
+    assert await refresh_tokens(flow) == 2
+    await clock.advance(timedelta(microseconds=1))
+    await flow.server.sweep()
+    assert await refresh_tokens(flow) == 1
+    with pytest.raises(GrantRefused):
+        await flow.refresh(first.refresh_token)  # unknown by now, and no reason to end the family
+    assert await flow.refresh(second.refresh_token)
+
+
+async def test_a_used_refresh_token_that_could_still_be_good_ends_its_family_after_a_sweep(
+    flow: Flow, clock: Clock
+) -> None:
+    await clock.set(await clock.now())
+    first = await flow.tokens()
+    await flow.refresh(first.refresh_token)
+    await clock.advance(timedelta(days=30) - timedelta(microseconds=1))
+    await flow.server.sweep()
+    with pytest.raises(GrantRefused):
+        await flow.refresh(first.refresh_token)
+    assert await flow.revoked() == [True]
+
+
+async def test_the_refresh_token_that_nobody_used_stays_until_its_grant_goes(flow: Flow, clock: Clock) -> None:
+    await flow.tokens()
+    await clock.advance(timedelta(days=30, minutes=1))
+    await flow.server.sweep()
+    assert await refresh_tokens(flow) == 1
+
+
+async def test_a_sweep_of_refresh_tokens_takes_as_many_steps_as_it_needs(
+    flow: Flow, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.authorization.service._TOKENS_SWEPT", 2)
+    tokens = await flow.tokens()
+    for _ in range(5):
+        tokens = await flow.refresh(tokens.refresh_token)
+    await clock.advance(timedelta(days=29))
+    assert await flow.refresh(tokens.refresh_token)
+    await clock.advance(timedelta(days=2))
+    await flow.server.sweep()
+    assert await refresh_tokens(flow) == 1
+
+
+async def test_an_index_finds_the_refresh_tokens_to_sweep(database_url: str) -> None:
+    assert await scanned(database_url, store._SQL["sweep_refresh_tokens"]) == []
+
+
+async def refresh_tokens(flow: Flow) -> int:
+    """Count the refresh tokens that are stored, of any grant."""
+    return len(await flow.database.fetch("SELECT digest FROM oauth_refresh_tokens"))

@@ -185,6 +185,17 @@ async def test_an_address_has_so_many_calls_a_minute(
         await call(caller, "RevokeToken", request, then)
 
 
+async def test_a_confidential_client_that_proves_itself_is_not_counted_for_its_address(caller: InProcessCaller) -> None:
+    proof = {"client_id": CONFIDENTIAL.id, "client_secret": SECRET}
+    for _ in range(7):
+        await call(caller, "RevokeToken", RevokeTokenRequest(token="x", **proof), "ipv4:192.0.2.1:1")
+    for wrong in ({**proof, "client_secret": "wrong"}, {**proof, "client_id": ""}):
+        for _ in range(3):
+            with pytest.raises(CallFailed) as failure:
+                await call(caller, "RevokeToken", RevokeTokenRequest(token="x", **wrong), "ipv4:192.0.2.1:1")
+    assert failure.value.kind is Kind.RATE_LIMITED
+
+
 async def answer_to(chain: Chain, token: str, peer: str = "unix:") -> tuple[Any, ...]:
     """Call a method behind the chain and return all that a caller can tell answers apart by."""
 

@@ -2,86 +2,51 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
+from server.audit.store import Action
 from server.ids import DeveloperId, KeyId, new_key_id
-from server.keys import reapply
 from server.keys import store as store_module
-from server.keys.reapply import Reapplication
 from server.keys.replay import Issued
 from server.keys.service import KeyService
+from server.keys.versions.service import VersionService
+from server.operators import reapply as reapply_module
 from server.postgres.pool import Database
 from tests.database import Clock
 from tests.integration.keys.vault import acting, column, rotation, wish, works
+from tests.integration.restored import Backup, Log, Reapplied, logging, reapply
 
-_TABLES = ("developers", "api_keys", "api_key_secrets", "audit_events")
 _STATE = "SELECT to_jsonb(s) - 'last_used_at' FROM api_key_secrets AS s ORDER BY key_prefix"
 
 
-class Backup:
-    """What the database held at a moment, to be put back."""
-
-    def __init__(self, database: Database, rows: dict[str, list[str]]) -> None:
-        self._database = database
-        self._rows = rows
-
-    @classmethod
-    async def take(cls, database: Database) -> "Backup":
-        rows = {table: await column(database, f"SELECT to_jsonb(t)::text FROM {table} AS t") for table in _TABLES}
-        return cls(database, {table: [str(row) for row in each] for table, each in rows.items()})
-
-    async def restore(self) -> None:
-        """Put it back, and nothing else; revocation is final, but not for who drops the tables."""
-        tables = f"{', '.join(_TABLES)}, request_ids, stream_events, stream_postings"
-        await self._database.execute(f"TRUNCATE {tables} CASCADE")
-        for table in _TABLES:
-            insert = f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1::jsonb)"
-            await self._database.execute(insert, f"[{','.join(self._rows[table])}]")
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """What the server logs during the test."""
+    with logging() as log:
+        yield log
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+async def _reapply(database: Database, lines: Sequence[bytes]) -> "Run":
+    return Run(await reapply(database, lines))
+
+
 class Run:
-    """What one reapplication did and said."""
+    """What one reapplication did to keys and said."""
 
-    reapplication: Reapplication
-    told: list[str]
+    def __init__(self, run: Reapplied) -> None:
+        self.reapplication, self.told = run
 
     @property
     def numbers(self) -> tuple[int, int, int, int]:
         """Return how many keys were revoked, rotations applied, keys or versions unknown, lines not understood."""
         run = self.reapplication
-        return run.revoked, run.rotated, len(run.unknown), run.faults
-
-
-async def _reapply(database: Database, lines: Sequence[bytes]) -> Run:
-    told: list[str] = []
-    reapplication = Reapplication(database, told.append)
-    await reapplication.read("old.log", lines)
-    return Run(reapplication=reapplication, told=told)
-
-
-@pytest.fixture
-def log() -> Iterator["Log"]:
-    """What the server logs during the test."""
-    with capture_logs() as events:
-        yield Log(events)
-
-
-class Log:
-    def __init__(self, events: list[Any]) -> None:
-        self._events = events
-
-    @property
-    def lines(self) -> list[bytes]:
-        """Everything logged so far, as lines, with much else between them."""
-        lines = [json.dumps(event, default=str).encode() + b"\n" for event in self._events]
-        return [line for event in lines for line in (event, b'{"event":"call"}\n', b"Ready.\n")]
+        revoked, rotated = (
+            run.applied[action] for action in (Action.KEY_REVOCATION_REAPPLIED, Action.KEY_ROTATION_REAPPLIED)
+        )
+        return revoked, rotated, len(run.unknown), run.faults
 
 
 @pytest.fixture
@@ -180,7 +145,7 @@ async def test_reading_the_same_log_again_changes_nothing(
 
 async def _states(database: Database, backup: Backup, log: Sequence[bytes]) -> list[list[object]]:
     """Return what becomes of the secrets for every order of the lines that tell of a change."""
-    changes = [line for line in log if b"key.ro" in line or b"key.re" in line]
+    changes = [line for line in log if b"key.ro" in line or b"key.re" in line or b"key.gr" in line]
     states = []
     for order in permutations(changes):
         await backup.restore()
@@ -320,8 +285,9 @@ async def test_a_line_with_a_fault_is_told_by_its_number_and_the_others_are_appl
     assert [text.partition(": ")[0] for text in run.told] == ["old.log, line 2", "old.log, line 4"]
     assert await works(database, created.secret) == [False]
     assert run.reapplication.summary == (
-        "Lines: 4. Revocations and rotations among them: 1. Keys revoked: 1. Rotations applied: 0. "
-        "Keys and versions unknown: 0. Lines not understood: 2."
+        "Lines: 4. Changes to apply among them: 1. Keys revoked: 1. Rotations applied: 0. Graces ended: 0. "
+        "Clients deleted: 0. Secrets of clients ended: 0. Clients narrowed: 0. Developers suspended: 0. "
+        "Not in this database: 0. Lines not understood: 2."
     )
 
 
@@ -333,8 +299,8 @@ async def test_many_changes_are_applied_in_batches_with_word_of_progress(
     log: Log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reapply, "_TOLD_LINES", 100)
-    made = [(await keys.create(acting(alice), wish())).key.id for _ in range(2 * reapply._AT_ONCE + 1)]
+    monkeypatch.setattr(reapply_module, "_TOLD_LINES", 100)
+    made = [(await keys.create(acting(alice), wish())).key.id for _ in range(2 * reapply_module._AT_ONCE + 1)]
     backup = await Backup.take(database)
     for key_id in made:
         await keys.revoke(acting(alice), key_id)
@@ -374,3 +340,65 @@ async def test_events_taken_from_the_lost_database_are_read_like_logged_ones(
 
     assert run.numbers == (1, 1, 1, 0)
     assert await works(database, created.secret) == [False]
+
+
+async def test_a_secret_whose_grace_was_ended_ends_again_at_that_time(
+    keys: KeyService, database: Database, alice: DeveloperId, created: Issued, log: Log, clock: Clock
+) -> None:
+    await keys.rotate(acting(alice), rotation(created.key.id))
+    backup = await Backup.take(database)
+    await clock.advance(timedelta(minutes=10))
+    ended = await VersionService(database, database).end_grace(acting(alice), created.key.id, 1)
+    await backup.restore()
+    assert await works(database, created.secret) == [True]
+
+    run = await reapply(database, log.lines)
+    again = await reapply(database, log.lines)
+
+    assert run.applied == {"key.grace_end_reapplied": 1}
+    assert again.applied == {}
+    assert await works(database, created.secret) == [False]
+    (ends,) = await column(database, "SELECT expires_at FROM api_key_secrets WHERE version = 1")
+    assert isinstance(ends, datetime)
+    assert ended.secret.expires_at is not None
+    assert abs(ends - ended.secret.expires_at) < timedelta(seconds=1)
+    (origin,) = await column(
+        database, "SELECT details->>'reapplied_from' FROM audit_events WHERE action = 'key.grace_end_reapplied'"
+    )
+    assert any(str(origin).encode() in line and b"key.grace_ended" in line for line in log.lines)
+
+
+async def test_a_grace_that_was_ended_ends_whether_its_rotation_is_read_before_or_after_or_lost(
+    keys: KeyService, database: Database, alice: DeveloperId, created: Issued, backup: Backup, log: Log, clock: Clock
+) -> None:
+    await keys.rotate(acting(alice), rotation(created.key.id))
+    await clock.advance(timedelta(minutes=1))
+    await VersionService(database, database).end_grace(acting(alice), created.key.id, 1)
+    await clock.advance(timedelta(minutes=1))
+    await keys.revoke(acting(alice), created.key.id)
+
+    states = await _states(database, backup, log.lines)
+
+    assert len(states) == 6
+    assert all(state == states[0] for state in states)
+    await backup.restore()
+    await reapply(database, [line for line in log.lines if b"key.grace_ended" in line])
+    assert await works(database, created.secret) == [False]
+    renewed = await keys.rotate(acting(alice), rotation(created.key.id))
+    assert await works(database, created.secret, renewed.secret) == [False, True]
+
+
+async def test_the_grace_of_a_lost_secret_says_nothing_of_one_that_has_its_number_now(
+    keys: KeyService, database: Database, alice: DeveloperId, created: Issued, backup: Backup, log: Log
+) -> None:
+    for _ in range(2):
+        await keys.rotate(acting(alice), rotation(created.key.id))
+    await VersionService(database, database).end_grace(acting(alice), created.key.id, 2)
+    old = [line for line in log.lines if b"key.grace_ended" in line]
+    await backup.restore()
+    renewed = await keys.rotate(acting(alice), rotation(created.key.id))  # a version 2 again
+
+    run = await reapply(database, old)
+
+    assert await works(database, renewed.secret) == [True]
+    assert run.reapplication.unknown == {f"{created.key.id}, version 2"}

@@ -196,3 +196,23 @@ async def test_existing_keys_are_kept_and_their_replaced_secrets_retired(
     )
     assert row
     assert row["valid"]
+
+
+async def test_oauths_housekeeping_begins_anew_after_a_run_that_was_broken_off(
+    empty_database_url: str, empty_database: Database
+) -> None:
+    await migrate(empty_database_url)
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        for statement in (FOLDER / "0012_oauth_housekeeping.sql").read_text().split("\n\n"):
+            await connection.execute(statement)
+        assert await connection.fetchval("SHOW lock_timeout") == "0"
+    finally:
+        await connection.close()
+
+    row = await empty_database.fetchrow(
+        "SELECT (SELECT bool_and(indisvalid) FROM pg_index) AND (SELECT bool_and(convalidated) FROM pg_constraint)"
+        " AND to_regclass('oauth_refresh_tokens_by_end') IS NOT NULL AS valid"
+    )
+    assert row
+    assert row["valid"]

@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.database import short_folder
 from .installation import Installation, Server
 
 _KEYS = "/v1/developer/keys"
+_CLIENTS = "/v1/developer/oauth-clients"
 
 
 async def _postgres_tool(name: str, *arguments: str) -> None:
@@ -34,6 +35,25 @@ async def _new_key(rest: httpx2.AsyncClient, name: str) -> tuple[str, str]:
     """Create a key and return its path and its secret."""
     answer = (await rest.post(_KEYS, json={"name": name, "scopes": ["read"]})).json()
     return f"{_KEYS}/{answer['apiKey']['id']}", answer["secret"]
+
+
+async def _new_client(rest: httpx2.AsyncClient, name: str) -> tuple[str, str]:
+    """Create a confidential OAuth client and return its id and its secret."""
+    wish = {"name": name, "type": "O_AUTH_CLIENT_TYPE_CONFIDENTIAL", "allowedScopes": ["read"]}
+    answer = (await rest.post(_CLIENTS, json={**wish, "redirectUris": ["https://example.com/cb"]})).json()
+    return answer["client"]["id"], answer["secret"]
+
+
+async def _proofs(server: Server, clients: Mapping[str, tuple[str, str]]) -> dict[str, bool]:
+    """Tell of each client whether its secret is taken: then it is the refresh token that is refused."""
+    form = {"grant_type": "refresh_token", "refresh_token": "none"}
+    proofs = {}
+    async with httpx2.AsyncClient(base_url=f"http://{server.addresses.http}", trust_env=False) as anyone:
+        for name, (client_id, secret) in clients.items():
+            proof = {"client_id": client_id, "client_secret": secret}
+            answer = await anyone.post("/oauth/token", data={**form, **proof})
+            proofs[name] = {"invalid_grant": True, "invalid_client": False}[answer.json()["error"]]
+    return proofs
 
 
 async def _verdicts(server: Server, secrets: Sequence[str]) -> list[str]:
@@ -83,15 +103,64 @@ async def test_a_revoked_key_stays_dead_through_backup_and_restore(
     assert careless == ["VALID", "VALID", "VALID", "NOT_FOUND"]
     assert after == ["VALID", "REVOKED", "ROTATED_OUT", "NOT_FOUND"]
     assert (applied.returncode, again.returncode) == (0, 0)
-    assert (
-        "Keys revoked: 1. Rotations applied: 1. Keys and versions unknown: 1. Lines not understood: 0."
-        in applied.stdout
-    )
-    assert (
-        "Keys revoked: 0. Rotations applied: 0. Keys and versions unknown: 1. Lines not understood: 0." in again.stdout
-    )
+    assert "Keys revoked: 1. Rotations applied: 1." in applied.stdout
+    assert "Keys revoked: 0. Rotations applied: 0." in again.stdout
+    for ended in (applied, again):
+        assert "Not in this database: 1. Lines not understood: 0." in ended.stdout
     actions = [json.loads(line)["action"] for line in applied.stderr.splitlines()]
     assert actions == ["key.revocation_reapplied", "key.rotation_reapplied"]
+
+
+async def test_an_ended_grace_and_what_oauth_clients_lost_stay_gone_through_backup_and_restore(
+    installation: Installation, elsewhere: str, tmp_path: Path
+) -> None:
+    log, dump = tmp_path / "lost.log", tmp_path / "developer.dump"
+    async with installation.serving() as server, server.rest() as rest:
+        graced_path, graced = await _new_key(rest, "Graced")
+        await rest.post(f"{graced_path}/rotate", json={})
+        clients = {name: await _new_client(rest, name) for name in ("Kept", "Deleted", "Rotated")}
+        run = str(installation.postgres_dir / "run")
+        await _postgres_tool("pg_dump", "-Fc", "-f", str(dump), "-h", run, "-U", USER, DATABASE)
+        assert (await rest.post(f"{graced_path}/secrets/1/end-grace", json={})).status_code == 200
+        assert (await rest.delete(f"{_CLIENTS}/{clients['Deleted'][0]}")).status_code == 200
+        path = f"{_CLIENTS}/{clients['Rotated'][0]}/rotate-secret"
+        assert (await rest.post(path, json={"expirePreviousNow": True})).status_code == 200
+        before = await _verdicts(server, [graced]), await _proofs(server, clients)
+    shutil.copy(installation.folder / "server.err", log)
+    await _postgres_tool("pg_restore", "--exit-on-error", "--no-owner", "-d", elsewhere, str(dump))
+
+    async with installation.serving(DATABASE_URL=elsewhere) as server:
+        careless = await _verdicts(server, [graced]), await _proofs(server, clients)
+    applied = await installation.run("reapply", str(log), DATABASE_URL=elsewhere)
+    async with installation.serving(DATABASE_URL=elsewhere) as server:
+        after = await _verdicts(server, [graced]), await _proofs(server, clients)
+    again = await installation.run("reapply", str(log), DATABASE_URL=elsewhere)
+
+    assert before == after == (["ROTATED_OUT"], {"Kept": True, "Deleted": False, "Rotated": False})
+    assert careless == (["VALID"], {"Kept": True, "Deleted": True, "Rotated": True})
+    assert (applied.returncode, again.returncode) == (0, 0)
+    assert "Graces ended: 1. Clients deleted: 1. Secrets of clients ended: 1." in applied.stdout
+    assert "Graces ended: 0. Clients deleted: 0. Secrets of clients ended: 0." in again.stdout
+
+
+async def test_what_operators_did_by_their_commands_is_applied_from_those_logs(
+    installation: Installation, elsewhere: str, tmp_path: Path
+) -> None:
+    dump, log = tmp_path / "developer.dump", tmp_path / "operator.log"
+    async with installation.serving() as server, server.rest() as rest:
+        await _new_key(rest, "A key")
+        run = str(installation.postgres_dir / "run")
+        await _postgres_tool("pg_dump", "-Fc", "-f", str(dump), "-h", run, "-U", USER, DATABASE)
+    listed = await installation.run("developers", "list", "--json")
+    (developer,) = [each["id"] for each in json.loads(listed.stdout)]
+    log.write_text((await installation.run("developers", "suspend", developer)).stderr)
+    await _postgres_tool("pg_restore", "--exit-on-error", "--no-owner", "-d", elsewhere, str(dump))
+
+    applied = await installation.run("reapply", str(log), DATABASE_URL=elsewhere)
+    suspended = await installation.run("developers", "list", "--suspended", "--json", DATABASE_URL=elsewhere)
+
+    assert "Developers suspended: 1." in applied.stdout
+    assert [each["id"] for each in json.loads(suspended.stdout)] == [developer]
 
 
 async def test_logs_come_from_standard_input_and_a_faulty_line_is_told_at_the_end(

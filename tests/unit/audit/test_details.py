@@ -27,6 +27,11 @@ from server.audit.store import Action
             {"redirect_uris": [["https://a"], ["https://a", "https://b"]]},
             {"redirect_uris": "https://a → https://a, https://b"},
         ),
+        (
+            Action.CLIENT_UPDATE_REAPPLIED,
+            {"allowed_scopes": ["read stream", ""], "redirect_uris_removed": "https://a"},
+            {"allowed_scopes": "read stream → none", "redirect_uris_removed": "https://a"},
+        ),
         (Action.DEVELOPER_UPDATED, {"organisation": ["", "Acme"]}, {"organisation": "none → Acme"}),
         (Action.DEVELOPER_TIER_CHANGED, {"tier": ["standard", "partner"]}, {"tier": "standard → partner"}),
         (
