@@ -15,6 +15,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
 
+from server.pages.sentences import Sentences, read_sentences
+
 DEFAULT: Final = "en"
 NAMES: Final[Mapping[str, str]] = {"en": "English", "ar": "العربية"}
 
@@ -24,12 +26,16 @@ _RANGE: Final = re.compile(r"([A-Za-z]{1,8}|\*)(?:-[A-Za-z0-9]{1,8})*(?:\s*;\s*q
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Language:
-    """One language with all its translations. `name` is what its own readers call it."""
+    """One language with all its translations. `name` is what its own readers call it.
+
+    `sentences` are what services say, None where they say it in this language.
+    """
 
     code: str
     name: str
     locale: Locale
     translations: Translations
+    sentences: Sentences | None
 
     @property
     def direction(self) -> str:
@@ -73,7 +79,8 @@ def _read_language(code: str, name: str, folders: list[Path]) -> Language:
         path = folder / f"{code}.po"
         if path.is_file():
             merged = _merged(merged, _read_catalogue(path, code))
-    return Language(code=code, name=name, locale=Locale.parse(code), translations=merged)
+    locale, sentences = Locale.parse(code), read_sentences(code)
+    return Language(code=code, name=name, locale=locale, translations=merged, sentences=sentences)
 
 
 def _read_catalogue(path: Path, code: str) -> Translations:

@@ -40,6 +40,11 @@ class Reader:
         """Translate a message id that counts; the language chooses its plural by `number`."""
         return str(self.language.translations.ngettext(singular, plural, number))
 
+    def told(self, sentence: str) -> str:
+        """Translate what a service said, whatever values it filled in."""
+        sentences = self.language.sentences
+        return sentence if sentences is None else sentences.translate(sentence)
+
 
 def read_reader(request: HTTPConnection, languages: Mapping[str, Language]) -> Reader:
     """Read the choices of a request; whatever is missing or unknown takes its default."""

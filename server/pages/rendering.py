@@ -65,6 +65,7 @@ def template_environment(folders: Sequence[Path]) -> Environment:
         number=lambda value: formats.write_number(_reader(), value),
         percent=lambda value, places=0: formats.write_percent(_reader(), value, places),
         utc=formats.write_utc,
+        told=lambda sentence: _reader().told(sentence),
     )
     return environment
 

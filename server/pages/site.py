@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute
 
-from server.errors import Error, Kind
+from server.errors import Error, Kind, Violation
 from server.pages.assets import Assets
 from server.pages.faults import fault_of
 from server.pages.languages import read_languages
@@ -36,6 +36,21 @@ _STATUS: Final[Mapping[Kind, int]] = {
     Kind.UNAVAILABLE: 503,
     Kind.UNIMPLEMENTED: 501,
 }
+
+
+class Failure(Protocol):
+    """What failed, in the terms of `server.errors`: an `Error`, or a call that was answered with one.
+
+    It may also have `violations` and `retry_after`, as those of some kinds have. What it says is English and public.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """Why it failed."""
+
+    @property
+    def message(self) -> str:
+        """What to tell, if there are no violations."""
 
 
 def _now() -> datetime:
@@ -117,24 +132,42 @@ class Site:
         return Response(status_code=303, headers={"location": same_origin_path(path)})
 
     def error(
-        self, request: Request, status: int, detail: str = "", headers: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        detail: str = "",
+        headers: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
     ) -> Response:
-        """Render the page of a fault: what it means and what to do. `detail` is a public sentence to add, if any."""
-        context: dict[str, Any] = {"status_code": status, "fault": fault_of(status), "detail": detail}
-        return self.render(request, "error.html", status, headers, **context)
+        """Render the page of a fault: what it means and what to do.
+
+        `detail` is a public sentence to add, if any, in the reader's language, as those of the `violations` are.
+        """
+        said: dict[str, Any] = {"fault": fault_of(status), "detail": detail, "violations": violations}
+        return self.render(request, "error.html", status, headers, status_code=status, **said)
+
+    def failure(self, request: Request, failed: Failure) -> Response:
+        """Render the page of an expected failure, with its sentences in the reader's language."""
+        told, wait = self.reader(request).told, getattr(failed, "retry_after", None)
+        violations = [Violation(field, told(fault)) for field, fault in getattr(failed, "violations", ())]
+        return self.error(
+            request,
+            _STATUS.get(failed.kind, HTTPStatus.INTERNAL_SERVER_ERROR),
+            "" if violations else told(failed.message),
+            None if wait is None else {"retry-after": str(wait)},
+            violations,
+        )
 
     def _refuse(self, request: Request, status: int) -> Response:
-        fault = fault_of(status, refused_form=True)
-        return self.render(request, "error.html", status=status, status_code=status, fault=fault, detail="")
+        said: dict[str, Any] = {"fault": fault_of(status, refused_form=True), "detail": "", "violations": ()}
+        return self.render(request, "error.html", status=status, status_code=status, **said)
 
     async def _http_fault(self, request: Request, fault: Any) -> Response:
         return self.error(request, fault.status_code, headers=fault.headers)
 
     async def _domain_fault(self, request: Request, fault: Any) -> Response:
-        """Show an expected error that a handler let pass. Its message is public by the rules of `server.errors`."""
-        wait = getattr(fault, "retry_after", None)
-        headers = None if wait is None else {"retry-after": str(wait)}
-        return self.error(request, _STATUS.get(fault.kind, 500), fault.message, headers)
+        """Show an expected error that a handler let pass."""
+        return self.failure(request, fault)
 
     async def _failure(self, request: Request, _fault: Exception) -> Response:
         """Answer what nobody expected; it is raised on, and logged where the server ends."""

@@ -37,16 +37,6 @@ _NAVIGATION = (
     ("reference", translatable("API reference"), "/portal/reference"),
 )
 
-_STATUSES = {
-    Kind.INVALID_REQUEST: 400,
-    Kind.PERMISSION_DENIED: 403,
-    Kind.NOT_FOUND: 404,
-    Kind.CONFLICT: 409,
-    Kind.RATE_LIMITED: 429,
-    Kind.OVERLOADED: 503,
-    Kind.UNAVAILABLE: 503,
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
@@ -93,8 +83,8 @@ class Visit:
         return site.render(self.request, template, status, headers, **shell, sign_out=SIGN_OUT, **context)
 
     def faults(self, failed: CallFailed) -> dict[str, str]:
-        """Return what is wrong with a form as `faults_by_field`, in the reader's language where it is translated."""
-        return {field: self.reader.gettext(fault) for field, fault in faults_by_field(failed).items()}
+        """Return what is wrong with a form as `faults_by_field`, in the reader's language."""
+        return {field: self.reader.told(fault) for field, fault in faults_by_field(failed).items()}
 
     def redirect(self, path: str) -> Response:
         """Send the browser to another page of ours (303)."""
@@ -184,9 +174,9 @@ class Portal:
             return self._not_signed_in(visit.request)
         if failed.kind is Kind.PERMISSION_DENIED and (failed.metadata or {}).get("reason") == "not_registered":
             return self.redirect_with_next(visit.request, REGISTER)
-        headers = {"retry-after": str(failed.retry_after)} if failed.retry_after else None
-        detail = "" if failed.kind is Kind.NOT_FOUND else failed.message
-        return self.site.error(visit.request, _STATUSES.get(failed.kind, 500), detail, headers)
+        if failed.kind is Kind.NOT_FOUND:
+            return self.site.error(visit.request, 404)  # its page says all that the sentence does
+        return self.site.failure(visit.request, failed)
 
 
 def navigation(reader: Reader) -> list[tuple[str, str, str]]:

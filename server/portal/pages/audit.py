@@ -2,10 +2,13 @@
 
 from urllib.parse import urlencode
 
+from sdk.portal.v1.account_pb2 import AuditEvent
 from starlette.responses import Response
 from starlette.routing import Route
 
 from server.errors import Kind
+from server.pages.reader import Reader
+from server.portal.details import write_detail
 from server.portal.portal import Portal, Visit
 from server.rpc.in_process import CallFailed
 
@@ -31,11 +34,15 @@ async def show(visit: Visit) -> Response:
     return visit.render(
         "audit.html",
         active="audit",
-        events=answer.events,
+        events=[(event, _details(visit.reader, event)) for event in answer.events],
         target=target,
         first_href=_address(target, "") if page_token else "",
         next_href=_address(target, answer.next_page_token) if answer.next_page_token else "",
     )
+
+
+def _details(reader: Reader, event: AuditEvent) -> list[tuple[str, str]]:
+    return [(name, write_detail(reader, name, text)) for name, text in sorted(event.details.items())]
 
 
 def _address(target: str, page_token: str) -> str:

@@ -62,7 +62,7 @@ async def show_trial(visit: Visit, *, can_try: bool) -> Response:
     """Show a link that begins the client's flow, and the call that trades the code; each look draws new secrets."""
     client = await visit.calls.get_client(visit.path("client_id"))
     uris, scopes = list(client.redirect_uris), list(client.allowed_scopes)
-    uri = visit.query("uri") if visit.query("uri") in uris else uris[0]
+    uri = visit.query("uri") if visit.query("uri") in uris else next(iter(uris), "")
     asked = [scope for scope in visit.request.query_params.getlist("scope") if scope in scopes] or scopes
     trial = draw_trial(client, visit.portal.public_url, uri, asked)
     return _page(

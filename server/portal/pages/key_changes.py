@@ -1,6 +1,7 @@
 """Changing one key: name, expiry, secrets, end. Each form leads back with a notice, or says its faults."""
 
 import asyncio
+import re
 import unicodedata
 
 from sdk.developer.v1.api_key_pb2 import ApiKey
@@ -15,6 +16,7 @@ from server.portal.portal import Portal, Visit
 from server.rpc.in_process import CallFailed
 
 _NOT_THE_NAME = translatable("That is not the key's name. Nothing was revoked.")
+_VERSION = re.compile(r"[0-9]{1,9}")
 
 
 def routes(portal: Portal) -> list[Route]:
@@ -76,7 +78,7 @@ async def end_grace(visit: Visit) -> Response:
     """End an old secret now."""
     key_id, version = visit.path("key_id"), visit.path("version")
     try:
-        await visit.calls.end_grace(key_id, int(version) if version.isascii() and version.isdigit() else 0)
+        await visit.calls.end_grace(key_id, int(version) if _VERSION.fullmatch(version) else 0)
     except CallFailed as failed:
         return await _secrets_with(visit, visit.faults(failed))
     return visit.redirect(f"/portal/keys/{key_id}/secrets?done=ended")

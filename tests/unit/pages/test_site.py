@@ -14,7 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.errors import Conflict, Error, NotFound, PermissionDenied, RateLimited, Unavailable
+from server.errors import (
+    Conflict,
+    Error,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    Unavailable,
+    Violation,
+)
 from tests.unit.pages.site_under_test import app_of, client_of, site_of
 
 PAGES = Path(__file__).parents[3] / "server" / "pages"
@@ -183,6 +192,34 @@ async def test_an_expected_error_is_a_page_with_its_sentence(
     assert f"<bdi>{escape(fault.message)}</bdi>" in answer.text
     retry = {429: "23", 503: "1"}.get(status)
     assert answer.headers.get("retry-after") == retry
+
+
+async def test_each_fault_of_a_request_is_told_with_its_field(tmp_path: Path) -> None:
+    fault = InvalidRequest([Violation("<q>", "must be at most 100 characters"), Violation("id", "<b>")])
+    app = app_of(site_of(tmp_path), [Route("/fault", raising(fault))])
+    async with client_of(app) as client:
+        english = await client.get("/fault")
+        arabic = await client.get("/fault", headers={"accept-language": "ar"})
+    assert english.status_code == 400
+    assert "<p><code><bdi>&lt;q&gt;</bdi></code>: <bdi>must be at most 100 characters</bdi></p>" in english.text
+    assert "<p><code><bdi>id</bdi></code>: <bdi>&lt;b&gt;</bdi></p>" in english.text
+    assert "<bdi>يجب ألا يزيد على \u2068100\u2069 حرف</bdi>" in arabic.text
+    assert "<bdi>\u2068&lt;b&gt;\u2069</bdi>" in arabic.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (RateLimited(3), "تجاوزت حد المعدل. أعد المحاولة بعد \u20683\u2069 ثوانٍ."),
+        (Unavailable(), "لا يمكن للخدمة الرد الآن. أعد المحاولة بفواصل متزايدة."),
+        (Conflict("This secret has ended already."), "انتهى هذا السر بالفعل."),
+    ],
+)
+async def test_an_expected_error_is_told_in_the_readers_language(tmp_path: Path, fault: Error, sentence: str) -> None:
+    app = app_of(site_of(tmp_path), [Route("/fault", raising(fault))])
+    async with client_of(app) as client:
+        answer = await client.get("/fault", headers={"accept-language": "ar"})
+    assert f"<bdi>{sentence}</bdi>" in answer.text
 
 
 async def test_an_unexpected_failure_says_nothing_of_itself(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import server.portal
 
 FOLDER = Path(server.portal.__file__).parent
 SITE = FOLDER.parent / "pages" / "locales" / "ar.po"
+SENTENCES = SITE.with_name("ar.sentences.po")
 PLACES = re.compile(r"%\(\w+\)s")
 
 
@@ -61,7 +62,7 @@ def written(string: object) -> Iterator[str]:
     yield from (string,) if isinstance(string, str) else string  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("path", [FOLDER / "locales" / "ar.po", SITE], ids=["portal", "pages"])
+@pytest.mark.parametrize("path", [FOLDER / "locales" / "ar.po", SITE, SENTENCES], ids=["portal", "pages", "sentences"])
 def test_addresses_and_signs_are_isolated_from_the_words_around_them(path: Path) -> None:
     texts = [text for string in catalogue(path).values() for text in written(string)]
 

@@ -179,6 +179,20 @@ async def test_the_overview_tells_how_things_stand(desk: Desk) -> None:
         assert told in page.text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(1, "في أي ثانية واحدة"), (2, "في أي ثانيتين"), (10, "في أي 10 ثوانٍ"), (3600, "في أي 3,600 ثانية")],
+)
+async def test_rates_are_counted_as_arabic_counts(seconds: int, told: str) -> None:
+    limits = usage.GetLimitsResponse()
+    limits.CopyFrom(LIMITS)
+    limits.key_rate.window_seconds = seconds
+
+    page = await Desk({**ANSWERS, "GetLimits": limits}, language="ar").open("/portal/")
+
+    assert f"الاستدعاءات: 600 {told}" in page.text
+
+
 async def test_the_overview_groups_findings_and_says_what_to_do(desk: Desk) -> None:
     page = await desk.open("/portal/")
 
@@ -319,6 +333,18 @@ async def test_a_failed_call_becomes_a_page(failed: CallFailed, status: int, tol
     assert page.status == status
     assert told in page.text
     assert page.headers.get("retry-after") == (str(failed.retry_after) if failed.retry_after else None)
+
+
+async def test_a_failed_call_is_told_in_the_readers_language() -> None:
+    suspended = CallFailed(
+        Kind.PERMISSION_DENIED, "This developer account is suspended. Ask the platform's support why."
+    )
+
+    page = await Desk({**ANSWERS, "GetApiKey": suspended}, language="ar").open(f"/portal/keys/{KEY_ID}")
+
+    assert page.status == 403
+    assert "حساب المطوّر هذا موقوف. اسأل دعم المنصة عن السبب." in page.text
+    assert "suspended" not in page.text
 
 
 async def test_a_token_that_is_refused_ends_the_session() -> None:
