@@ -112,7 +112,10 @@ class Transcoder:
     async def _unary(self, exchange: Exchange, receive: Receive) -> Reply:
         request = await exchange.read(receive)
         watch = Watch(receive, exchange.terms.timeout, self._rounds)
-        outcome = await _watched(self._caller.call(request, exchange.terms), watch)
+        try:
+            outcome = await _watched(self._caller.call(request, exchange.terms), watch)
+        except Refusal as refusal:
+            return self._told(refusal, protobuf=exchange.form is Form.PROTOBUF)
         if outcome.code is grpc.StatusCode.OK:
             return self._success(exchange, outcome)
         return self._failure(exchange, outcome, request)

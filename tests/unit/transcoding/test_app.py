@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from server.transcoding.app import Options, Transcoder
 from server.transcoding.dispatch import Dispatcher
+from tests.unit.transcoding.client import Client
 from tests.unit.transcoding.kitchen import SERVICE, message
-from tests.unit.transcoding.kitchen_app import get_book, serve
+from tests.unit.transcoding.kitchen_app import NAME, echo_sink, get_book, serve
 
 
 async def test_a_get_is_answered() -> None:
@@ -82,6 +83,17 @@ async def test_nobody_is_told_of_other_requests() -> None:
     for method in ("GET", "HEAD", "OPTIONS"):
         await service.send(method, "/v1/books")
 
+    assert told == []
+
+
+async def test_nobody_is_told_of_a_body_that_was_refused_where_the_rpc_reads_it() -> None:
+    told: list[int] = []
+    options = Options(max_body=1, on_refused=_noting(told))
+    method: Any = grpc.unary_unary_rpc_method_handler(echo_sink, request_deserializer=message("Sink").FromString)
+    handlers = grpc.method_handlers_generic_handler(NAME, {"PutSink": method})
+    client = Client(Transcoder([SERVICE], Dispatcher([handlers], (), options), options))
+
+    assert (await client.send("POST", "/v1/sinks", b"{}")).status == 413
     assert told == []
 
 
