@@ -170,14 +170,18 @@ class UntrustedRequest(InvalidRequest):
 
 
 class RefusedRequest(Error):
-    """An authorization request of a known client that is answered with an error, by a redirect to `url`."""
+    """An authorization request of a known client that is answered with an error, by a redirect to `url`.
+
+    A silent one shows the user nothing; any other has the user signed in before (RFC 9700 section 4.11.2).
+    """
 
     kind = Kind.INVALID_REQUEST
 
-    def __init__(self, error: str, message: str, url: str) -> None:
+    def __init__(self, error: str, message: str, url: str, *, is_silent: bool) -> None:
         super().__init__(message)
         self.error = error
         self.url = url
+        self.is_silent = is_silent
 
 
 class ClientRefused(Unauthenticated):

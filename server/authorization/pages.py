@@ -149,13 +149,19 @@ class ConsentPages:
                 request, "request_refused.html", 400, parameter=violation.field, description=violation.description
             )
         except RefusedRequest as refused:
-            return see_other(refused.url)
+            if refused.is_silent or await self._browsers.find(request):
+                return see_other(refused.url)
+            # Whoever registers a client chooses its address: ours must not lead strangers there.
+            return self._sign_in_first(request, f"{AUTHORIZATION_PATH}?{urlencode(parameters)}", is_known=False)
 
     def _to_sign_in(self, request: Request, checked: AuthorizationRequest, *, is_known: bool) -> Response:
         """Send the user to sign in and then back here, as one who has just done so."""
         if "none" in checked.prompts:
             return see_other(self._authorization.deny(checked, "login_required"))
-        back = _address(checked, without="login")
+        return self._sign_in_first(request, _address(checked, without="login"), is_known=is_known)
+
+    def _sign_in_first(self, request: Request, back: str, *, is_known: bool) -> Response:
+        """Send the user to sign in and then to `back`, the request."""
         if next_of(back) != back:
             return self._site.error(request, 400, self._site.reader(request).gettext(_TOO_LONG))
         return see_other(sign_in_url(back, again=is_known))

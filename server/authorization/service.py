@@ -105,7 +105,8 @@ class AuthorizationService:
             scopes = check_authorization(client, sent)
         except GrantRefused as refusal:
             told = [("error", refusal.error), ("error_description", refusal.sentence)]
-            raise RefusedRequest(refusal.error, refusal.sentence, self._answer(redirect_uri, state, told)) from None
+            url, is_silent = self._answer(redirect_uri, state, told), "none" in sent.get("prompt", "").split()
+            raise RefusedRequest(refusal.error, refusal.sentence, url, is_silent=is_silent) from None
         return AuthorizationRequest(
             client=client,
             redirect_uri=redirect_uri,

@@ -175,6 +175,20 @@ async def test_other_faults_are_told_to_the_client(desk: Desk, changes: Any, err
     assert await desk.grants() == []
 
 
+@pytest.mark.parametrize(("changes", "error"), REFUSED)
+async def test_nobody_is_led_to_an_application_by_a_fault_before_signing_in(
+    desk: Desk, changes: Any, error: str
+) -> None:
+    await desk.users.create("alice", PASSWORD)
+    stranger = desk.browser()
+    page = await stranger.open(authorize_path(**changes))
+    assert page.location.startswith(f"{ISSUER}/sign-in?")
+    page = await stranger.submit(await stranger.follow(page), username="alice", password=PASSWORD)
+    assert response_of(stranger.led_to(await stranger.follow(page)))["error"] == error
+    silent = await desk.browser().open(authorize_path(prompt="none", **changes))
+    assert response_of(silent.location)["error"] == error
+
+
 async def test_a_parameter_sent_twice_is_a_fault_in_a_form_too(desk: Desk) -> None:
     browser = await desk.signed_in()
     page = await browser.open(authorize_path())
