@@ -7,6 +7,7 @@ when the port is taken and wakes ten times a second. Both the public and the met
 import asyncio
 import errno
 import os
+import socket
 from email.utils import formatdate
 
 from uvicorn import Config
@@ -17,6 +18,9 @@ from server.web.limits import Limits
 from server.web.protocol import GuardedProtocol
 
 _ABANDON_SECONDS = 1.0
+_VANISHED = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+"""When a client that vanished without a word is given up, which a stream without news would wait for for ever: a minute
+after its last sign of life. What the system has not is left out."""
 
 
 class CannotListenError(OSError):
@@ -69,6 +73,8 @@ class HttpServer:
             )
         except OSError as error:
             raise _listen_error(error, self.address) from error
+        for listening in self._listener.sockets:
+            _look_after_clients(listening)
         self._port = int(self.address.rpartition(":")[2])
         self._tick()
 
@@ -141,6 +147,14 @@ def _configured(app: App) -> Config:
     )
     config.load()
     return config
+
+
+def _look_after_clients(listening: socket.socket) -> None:
+    """Have the system ask clients that are silent whether they are there; a connection inherits this."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _VANISHED.items():
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _listen_error(error: OSError, address: str) -> CannotListenError:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from contextvars import ContextVar
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,6 +15,9 @@ from server.web.limits import Limits
 from server.web.metrics import metrics_app
 from server.web.server import CannotListenError, HttpServer, PortInUseError
 from tests.integration.web.wire import Api, connected, get, read_to_end, replies, serving, statuses
+
+_ESTABLISHED, _KEEPALIVE = "01", "02"
+"""States of connections and kinds of timers in /proc/net/tcp (proc_net_tcp of Linux's documentation)."""
 
 
 async def test_a_client_keeps_its_connection_between_requests() -> None:
@@ -38,6 +42,15 @@ async def test_metrics_are_served_on_a_port_of_their_own() -> None:
         assert "date" in answer.headers
     finally:
         await server.stop(0)
+
+
+async def test_the_system_asks_silent_clients_whether_they_are_there() -> None:
+    async with serving(Api()) as server:
+        port = int(server.address.rpartition(":")[2])
+        async with connected(server):
+            lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            timers = [line[5] for line in lines if line[1].endswith(f":{port:04X}") and line[3] == _ESTABLISHED]
+        assert [timer.partition(":")[0] for timer in timers] == [_KEEPALIVE]
 
 
 async def test_port_zero_is_replaced_by_the_systems_choice() -> None:
