@@ -23,7 +23,7 @@ _SECRETS = re.compile(
 )
 _SIGNS = (b"ang_", b"earer", b"eyJ")
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
-_MASK = b"[masked]"
+MASK = "[masked]"
 _ROOM = 20_000
 """How many lines may wait to be written, some 5 MB."""
 _GATHER_SECONDS = 0.05
@@ -121,7 +121,7 @@ def mask(line: bytes) -> bytes:
 
 
 def _masked(match: re.Match[bytes]) -> bytes:
-    return (match["key"] + b"_" if match["key"] else match["bearer"] or b"") + _MASK
+    return (match["key"] + b"_" if match["key"] else match["bearer"] or b"") + MASK.encode()
 
 
 def _render(_: object, __: str, event: Any) -> bytes:

@@ -7,6 +7,7 @@ from datetime import datetime
 import orjson
 
 from server.audit.store import Action
+from server.logs import MASK
 from server.times import parse_time
 
 _APPLIED_AGAIN = (
@@ -120,4 +121,6 @@ def _text(told: Mapping[str, object], name: str) -> str:
     text = told.get(name)
     if not isinstance(text, str):
         raise NotUnderstood(f"an audit event without {name}")
+    if MASK in text:
+        raise NotUnderstood(f"an audit event whose {name} the log has masked in part: do what it tells of by hand")
     return text

@@ -22,7 +22,13 @@ ORDER BY created_at DESC, id DESC
 LIMIT $2;
 
 -- name: list_details_after
--- Read the particulars of the events of one action that happened to one thing of a developer after a moment.
+-- Read the particulars of the newest events of one action that happened to one thing of a developer after a moment.
 SELECT details
 FROM audit_events
-WHERE developer_id = $1 AND target_id = $2 AND action = $3 AND created_at > $4;
+WHERE developer_id = $1 AND target_id = $2 AND action = $3 AND created_at > $4
+ORDER BY created_at DESC, id DESC
+LIMIT $5;
+
+-- name: has_event
+-- Tell whether there is an event.
+SELECT EXISTS (SELECT FROM audit_events WHERE id = $1);

@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 _OF_KEYS = ("key_prefix", "scopes", "expires_at", "version", "previous_expires_at", "reapplied_from", "rate_limit")
 _OF_TIERS = ("requests", "window_seconds", "developer_requests", "monthly_quota", "max_keys", "concurrent_streams")
 _OF_CLIENTS = ("ended", "allowed_scopes", "redirect_uris_removed")
+_READ_AT_ONCE = 1000
 _LOGGED = frozenset([*_OF_KEYS, *_OF_CLIENTS, "tier", "settlement", *_OF_TIERS])
 """The details that the log repeats; a developer's own words, such as a key's name, stay in the database."""
 
@@ -79,9 +80,15 @@ class AuditStore:
     async def list_details_after(
         self, developer_id: DeveloperId, target_id: str, action: Action, moment: datetime
     ) -> list[Mapping[str, object]]:
-        """Read the particulars of what happened to one thing after a moment, by one action."""
-        rows = await self._connection.fetch(_SQL["list_details_after"], developer_id, target_id, action.value, moment)
+        """Read the particulars of what happened to one thing after a moment, by one action: of the newest 1,000."""
+        about = developer_id, target_id, action.value
+        rows = await self._connection.fetch(_SQL["list_details_after"], *about, moment, _READ_AT_ONCE)
         return [json.loads(row["details"]) for row in rows]
+
+    async def has(self, event_id: str) -> bool:
+        """Tell whether an event is recorded, and so the change that it tells of made."""
+        row = await self._connection.fetchrow(_SQL["has_event"], event_id)
+        return row is not None and row["exists"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -226,8 +226,8 @@ class AuthorizationService:
     async def _authenticate(self, credentials: ClientCredentials) -> RegisteredClient:
         """Return the client that credentials prove; a public one is whoever says so, and must not send a secret."""
         secret, admission = credentials.secret, current_admission()
-        if secret is None and admission:
-            await admission.count_address()
+        if admission:
+            await (admission.count_address() if secret is None else admission.check_client(credentials.client_id))
         client = await self._find_client(credentials.client_id)
         if client is None or client.is_confidential != (secret is not None):
             raise ClientRefused(sent=secret is not None)

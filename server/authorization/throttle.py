@@ -5,6 +5,7 @@ client alone, and whatever else comes from an address counts for that: failures,
 A wrong secret is counted once it is known to be wrong; as many as are in flight at once may find the last place.
 """
 
+import hashlib
 import ipaddress
 import math
 from collections.abc import AsyncIterator
@@ -32,14 +33,29 @@ class Admission:
         """Count the request for its address. Raises RateLimited."""
         await self._count(self._address)
 
+    async def check_client(self, client_id: str) -> None:
+        """See whether the client that a request names, by an id that may be any text, has a place left.
+
+        And whether its address still has one: others may have come while its body did.
+
+        Raises:
+            RateLimited: one of them has none; the request is counted for nobody.
+        """
+        decision = await self._limiter.peek([self._address, self._of_client(client_id)])
+        self._is_counted = not decision.allowed
+        _refuse_beyond(decision)
+
     async def count_client(self, client_id: str) -> None:
         """Count the request for a client that has proved itself by its secret. Raises RateLimited."""
-        await self._count(Claim(b"c:" + client_id.encode(), self._client_rate))
+        await self._count(self._of_client(client_id))
 
     async def close(self) -> None:
         """Count for its address a request that was counted for nobody."""
         if not self._is_counted:
             await self._limiter.take([self._address])
+
+    def _of_client(self, client_id: str) -> Claim:
+        return Claim(b"c:" + hashlib.sha256(client_id.encode("utf-8", "replace")).digest()[:16], self._client_rate)
 
     async def _count(self, claim: Claim) -> None:
         self._is_counted = True

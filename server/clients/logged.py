@@ -84,6 +84,12 @@ def given_by(details: Mapping[str, object]) -> frozenset[str]:
     return (after - before).union(uris.split() if isinstance(uris, str) else ())
 
 
+def names_all(details: Mapping[str, object]) -> bool:
+    """Tell whether a change of a client names every redirect URI that it gave: an ellipsis stands for more."""
+    uris = details.get("redirect_uris_added")
+    return not isinstance(uris, str) or uris.isascii()
+
+
 def _leak(event: LoggedEvent) -> SecretEnd | None:
     """Read the report of a leak, which ended nothing if its policy was to notify or it was of a key, else says so."""
     if event.details.get("ended") is not True or find_key_id(event.target_id):

@@ -10,11 +10,21 @@ from typing import assert_never
 
 from server.audit.reapplied import Outcome, record_again
 from server.audit.store import Action, Actor, AuditStore
-from server.clients.logged import ClientChange, Deletion, Narrowing, SecretEnd, SecretRotation, given_by
+from server.clients.logged import (
+    ClientChange,
+    Deletion,
+    Narrowing,
+    SecretEnd,
+    SecretRotation,
+    given_by,
+    names_all,
+)
 from server.clients.service import changes_between
 from server.clients.store import ClientStore
 from server.postgres.pool import Connection
 
+_NOTHING_LEFT = "has no redirect URI or no scope left until its owner names others"
+_UNCERTAIN = "was given more redirect URIs again than its events name; see whether it has one that was taken from it"
 _GRANTS_AT_ONCE = 500
 """How many grants go with a client, so that there is time for many; the others are worth nothing without it."""
 
@@ -85,21 +95,23 @@ async def _end_secret(connection: Connection, actor: Actor, end: SecretEnd) -> O
 
 async def _narrow(connection: Connection, actor: Actor, narrowing: Narrowing) -> Outcome:
     """Take from a client what it lost, but for what a later change of its owner that is known here gave it again."""
-    store, client_id = ClientStore(connection), narrowing.client_id
+    store, audit, client_id = ClientStore(connection), AuditStore(connection), narrowing.client_id
     held = await store.lock(actor.developer_id, client_id)
     if held is None:
         return Outcome()  # it has been deleted
     client, _ = held
-    later = await AuditStore(connection).list_details_after(
-        actor.developer_id, client_id, Action.CLIENT_UPDATED, narrowing.at
-    )
-    lost = narrowing.lost.difference(*map(given_by, later))
+    has = {*client.redirect_uris, *client.allowed_scopes}
+    if narrowing.lost.isdisjoint(has) or await audit.has(narrowing.event_id):
+        return Outcome()
+    later = await audit.list_details_after(actor.developer_id, client_id, Action.CLIENT_UPDATED, narrowing.at)
+    lost, remark = narrowing.lost.difference(*map(given_by, later)), ""
+    if not all(map(names_all, later)):
+        lost, remark = lost.intersection(client.allowed_scopes), f"{client_id}: {_UNCERTAIN}"
     uris = tuple(uri for uri in client.redirect_uris if uri not in lost)
     scopes = tuple(scope for scope in client.allowed_scopes if scope not in lost)
-    if (uris, scopes) == (client.redirect_uris, client.allowed_scopes):
-        return Outcome()
+    if lost.isdisjoint(has):
+        return Outcome(remark=remark)
     after = await store.update(replace(client, redirect_uris=uris, allowed_scopes=scopes))
     action = Action.CLIENT_UPDATE_REAPPLIED
     await record_again(connection, actor, action, client_id, narrowing.event_id, changes_between(client, after))
-    left = f"{client_id}: has no redirect URI or no scope left until its owner names others"
-    return Outcome(action, remark="" if uris and scopes else left)
+    return Outcome(action, remark=remark if uris and scopes else f"{client_id}: {_NOTHING_LEFT}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from server.audit.logged import LoggedEvent, NotUnderstood, find_event
 from server.audit.reapplied import Outcome
-from server.audit.store import Action
+from server.audit.store import Action, AuditStore
 from server.clients.logged import ClientChange, find_client_change
 from server.clients.reapply import reapply_to_clients
 from server.ids import DeveloperId, new_call_id
@@ -42,6 +42,7 @@ class Reapplication:
         self._tell = tell
         self._call_id = new_call_id()
         self._standings: dict[DeveloperId, Standing] = {}
+        self._suspended: set[DeveloperId] = set()
         self.lines = 0
         self.changes = 0
         self.faults = 0
@@ -85,14 +86,25 @@ class Reapplication:
         await self._apply(batch)
 
     async def finish(self) -> None:
-        """Suspend whom all the logs that were read leave suspended. Raises Unavailable as `read` does."""
+        """Suspend whom all the logs that were read leave suspended. Raises Unavailable as `read` does.
+
+        The log may tell of a change that was then not made. All else that this could do is to take away.
+        """
+        for standing in self._standings.values():
+            let_in = standing.developer_id in self._suspended and not standing.is_suspended
+            if let_in and not await AuditStore(self._database).has(standing.event_id):
+                self._tell(
+                    f"{standing.developer_id}: was suspended and, as the log has it, let in again; see whether so"
+                )
         suspended = [standing for standing in self._standings.values() if standing.is_suspended]
         suspended.sort(key=lambda standing: standing.developer_id)
         for begin in range(0, len(suspended), _AT_ONCE):
             await self._apply(suspended[begin : begin + _AT_ONCE])
 
     def _note(self, standing: Standing) -> None:
-        """Keep the latest that was read of a developer's standing."""
+        """Keep the latest that was read of a developer's standing, and who was suspended at all."""
+        if standing.is_suspended:
+            self._suspended.add(standing.developer_id)
         known = self._standings.get(standing.developer_id)
         if known is None or known.at < standing.at:
             self._standings[standing.developer_id] = standing

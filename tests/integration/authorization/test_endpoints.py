@@ -293,6 +293,15 @@ async def test_a_confidential_client_has_a_limit_of_its_own_wherever_it_calls_fr
         assert await statuses(there, refresh(other)) == [400]
 
 
+async def test_beyond_its_limit_a_client_is_refused_before_anybody_looks_at_its_secret(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _client(token_endpoint(flow.server, limit(of_a_client=1), ISSUER)) as client:
+        assert await statuses(client, refresh(CONFIDENTIAL)) == [400]
+        monkeypatch.setattr(flow.directory, "find", None)  # whoever asked for the client would fail
+        assert await statuses(client, *[refresh(CONFIDENTIAL)] * 2) == [429, 429]
+
+
 async def test_whoever_does_not_prove_itself_is_counted_for_its_address(flow: Flow) -> None:
     endpoint = token_endpoint(flow.server, limit(4), ISSUER)
     unknown = replace(CONFIDENTIAL, id="client_01jd3m8r5vf4q9zq5k2t7w6x90")

@@ -263,6 +263,48 @@ async def test_more_redirect_uris_than_an_event_can_name_are_told_of(
     assert f"more redirect URIs were removed from {client_id} than the event names" in run.told[0]
 
 
+async def test_redirect_uris_of_which_not_all_that_came_back_are_named_are_left_to_people(
+    clients: ClientService, database: Database, alice: DeveloperId, log: Log
+) -> None:
+    long = tuple(f"https://example.com/{number}{'x' * 300}" for number in range(4))
+    client_id = (await clients.create(acting(alice), wish(redirect_uris=(CALLBACK, *long)))).client.id
+    backup = await Backup.take(database)
+    for left in ((CALLBACK, *long[:2]), (CALLBACK,)):
+        await clients.update(acting(alice), change(client_id, redirect_uris=left))
+    lost = log.changes
+    await backup.restore()
+    assert (await reapply(database, lost)).applied == {"oauth_client.update_reapplied": 2}
+    await clients.update(acting(alice), change(client_id, redirect_uris=(CALLBACK, *long)))
+
+    run = await reapply(database, lost)
+
+    assert run.applied == {}
+    assert all("was given more redirect URIs again than its events name" in told for told in run.told)
+    assert len(run.told) == 2
+    assert (await clients.get(alice, client_id)).redirect_uris == (CALLBACK, *long)
+
+
+async def test_a_change_that_the_database_has_is_not_made_again(
+    clients: ClientService, database: Database, alice: DeveloperId, created: IssuedClient, log: Log
+) -> None:
+    await clients.update(acting(alice), change(created.client.id, scopes=("read",)))
+    await database.execute("UPDATE oauth_clients SET allowed_scopes = '{read,stream}'")  # as no event tells
+
+    assert (await reapply(database, log.lines)).applied == {}
+
+
+async def test_what_the_log_has_masked_is_left_to_people(
+    clients: ClientService, database: Database, alice: DeveloperId, created: IssuedClient, backup: Backup, log: Log
+) -> None:
+    await clients.update(acting(alice), change(created.client.id, redirect_uris=(CALLBACK,)))
+    await backup.restore()
+
+    run = await reapply(database, [line.replace(OTHER.encode(), b"https://bearer [masked]") for line in log.changes])
+
+    assert run.applied == {}
+    assert "whose redirect_uris_removed the log has masked in part" in run.told[-1]
+
+
 async def test_each_change_has_one_audit_event_that_names_the_lost_one(
     clients: ClientService, database: Database, alice: DeveloperId, created: IssuedClient, backup: Backup, log: Log
 ) -> None:

@@ -63,6 +63,21 @@ async def test_the_last_word_of_the_log_counts_in_any_order(database: Database, 
             ]
 
 
+async def test_who_was_let_in_as_only_the_log_has_it_is_told_of(
+    database: Database, alice: DeveloperId, log: Log
+) -> None:
+    backup = await Backup.take(database)
+    await Operations(database).suspend(alice, "")
+    await Operations(database).resume(alice)
+    known = await reapply(database, log.lines)
+    await backup.restore()
+
+    run = await reapply(database, log.lines)
+
+    assert known.told == []
+    assert run.told == [f"{alice}: was suspended and, as the log has it, let in again; see whether so"]
+
+
 async def test_who_was_let_in_after_the_restore_is_not_suspended_by_an_old_log(
     database: Database, alice: DeveloperId, log: Log
 ) -> None:
