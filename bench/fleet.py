@@ -96,13 +96,15 @@ class Daemon:
             await asyncio.sleep(_POLL_SECONDS)
         return status
 
-    async def stop(self) -> None:
-        """End it in order, or by force when that takes too long; harmless when it has ended."""
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(self._stop)
-        if await self.ended(_STOP_SECONDS) is None:
+    async def stop(self, seconds: float = _STOP_SECONDS) -> int | None:
+        """End it in order, or by force when that takes longer; return its exit status. Harmless when it has ended."""
+        if self._process is None:
+            return None
+        if self._process.poll() is None:
+            self._process.send_signal(self._stop)
+        if await self.ended(seconds) is None:
             self.kill()
+        return self._process.poll()
 
 
 @asynccontextmanager

@@ -92,8 +92,7 @@ class Ghz:
         Raises:
             RuntimeError: it failed.
         """
-        await self._program.stop()
-        status = await self._program.ended(_PATIENCE_SECONDS)
+        status = await self._program.stop(_PATIENCE_SECONDS)
         if status != 0:
             raise RuntimeError(f"ghz failed: {status}")
         return [_call(detail) for detail in json.loads(self._output.read_text())["details"]]

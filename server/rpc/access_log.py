@@ -65,8 +65,9 @@ class AccessLog:
     def refused(self, status: int) -> str:
         """Tell of a REST request that reached no method, by its HTTP status; return the id by which it is told of."""
         call_id, outcome = new_call_id(), HTTPStatus(status).name
-        self._calls.labels("unknown", outcome).inc()
-        _log.info("call", method="unknown", outcome=outcome, call_id=call_id)
+        with suppress(Exception):  # as with calls
+            self._calls.labels("unknown", outcome).inc()
+            _log.info("call", method="unknown", outcome=outcome, call_id=call_id)
         return call_id
 
     def _tell(self, call: Call, seconds: float) -> None:

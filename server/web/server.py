@@ -8,6 +8,7 @@ import asyncio
 import errno
 import os
 import socket
+from contextlib import suppress
 from email.utils import formatdate
 
 from uvicorn import Config
@@ -20,7 +21,7 @@ from server.web.protocol import GuardedProtocol
 _ABANDON_SECONDS = 1.0
 _VANISHED = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 """When a client that vanished without a word is given up, which a stream without news would wait for for ever: a minute
-after its last sign of life. What the system has not is left out."""
+after its last sign of life, or without taking what was written. What the system has not is left out."""
 
 
 class CannotListenError(OSError):
@@ -154,7 +155,8 @@ def _look_after_clients(listening: socket.socket) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _VANISHED.items():
         if hasattr(socket, name):
-            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            with suppress(OSError):
+                listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _listen_error(error: OSError, address: str) -> CannotListenError:
