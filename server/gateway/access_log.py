@@ -20,6 +20,7 @@ from server.transcoding.binding import Request
 from server.transcoding.calls import Caller, Deliver, Outcome, Terms
 from server.transcoding.headers import peer_of
 from server.transcoding.router import Route
+from server.transcoding.violation import Refusal
 from server.web.asgi import App, Header, Message, Receive, Scope, Send
 
 _ID = re.compile(rb"[0-9A-Za-z_.:-]{1,64}")
@@ -77,7 +78,7 @@ class AccessLog:
 
 
 def _told(scope: Scope, visit: _Visit) -> Iterator[tuple[str, Any]]:
-    """Yield what the line says. The outcome is the RPC's code, else the name of the HTTP status."""
+    """Yield what the line says. The outcome is what `_noted` knows, where no RPC was chosen the HTTP status's name."""
     yield "method", visit.method or "unknown"
     yield "outcome", visit.outcome or ("CANCELLED" if visit.status is None else HTTPStatus(visit.status).name)
     yield "verb", scope["method"]
@@ -114,12 +115,19 @@ class NotingCaller:
 
 
 async def _noted(route: Route, work: Awaitable[Outcome]) -> Outcome:
+    """Note the RPC and its code, or that of the transcoder's refusal: names of statuses depend on Python's version."""
     visit = _current.get()
     visit.method = route.rpc_path
     try:
         outcome = await work
     except asyncio.CancelledError:  # with its client there, a call is cut when its time is up
         visit.outcome = "CANCELLED" if visit.is_gone else "DEADLINE_EXCEEDED"
+        raise
+    except Refusal as refusal:
+        visit.outcome = refusal.code
+        raise
+    except Exception:
+        visit.outcome = "INTERNAL"
         raise
     visit.outcome = outcome.code.name
     return outcome

@@ -105,12 +105,19 @@ class Follower:
     async def _follow_health(self, *, has_spoken: bool) -> None:
         """Hear of the upstream's health until the connection is lost; silence is good if it `has_spoken` otherwise."""
         is_answered, code = False, grpc.StatusCode.OK
+        loop = asyncio.get_running_loop()
+        silence: asyncio.TimerHandle
 
         def fall_back() -> None:
-            if has_spoken and not is_answered:
+            nonlocal silence
+            if is_answered or not has_spoken:
+                return
+            if self._channel.get_state() is grpc.ChannelConnectivity.READY:
                 self._go_without_health("none in time")
+            else:  # the question still waits for a connection
+                silence = loop.call_later(_SILENCE_SECONDS, fall_back)
 
-        silence = asyncio.get_running_loop().call_later(_SILENCE_SECONDS, fall_back)
+        silence = loop.call_later(_SILENCE_SECONDS, fall_back)
         try:
             async for answer in self._watch(HealthCheckRequest()):
                 is_answered = True

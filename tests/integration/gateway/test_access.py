@@ -129,6 +129,16 @@ async def test_a_call_that_takes_too_long_is_late(upstreams: Upstreams, lines: L
     assert await lines.one() == (GET_BOOK, "DEADLINE_EXCEEDED", 504)
 
 
+async def test_a_line_that_is_too_long_is_what_a_stream_ends_with(upstreams: Upstreams, lines: Lines) -> None:
+    await upstreams.start()
+    async with fronted(upstreams.address, Options(max_body=20)) as front:
+        await front.until(200)
+        await front.http.post("/v1/books:chat", content=b'{"title": "a"}\n' + b"x" * 21, headers=LINES)
+
+    method, outcome, _ = await lines.one()
+    assert (method, outcome) == (CHAT, "PAYLOAD_TOO_LARGE")
+
+
 async def test_before_anything_is_learned_there_are_lines_too(upstreams: Upstreams, lines: Lines) -> None:
     async with fronted(upstreams.address) as front:
         await front.http.get("/v1/books/dune")

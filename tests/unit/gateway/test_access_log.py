@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from http import HTTPStatus
 from typing import Any
 
 import grpc
@@ -16,6 +15,7 @@ from server.gateway import access_log
 from server.gateway.access_log import AccessLog, NotingCaller
 from server.transcoding.app import Options, Transcoder
 from server.transcoding.calls import Outcome
+from server.transcoding.violation import Refusal
 from tests.unit.transcoding.client import Client, Response
 from tests.unit.transcoding.kitchen import SERVICE, message
 
@@ -23,11 +23,7 @@ Code = grpc.StatusCode
 Work = Callable[..., Awaitable[None]]
 Line = dict[str, Any]
 
-GET_BOOK, WATCH, DOWNLOAD = (
-    "/kitchen.v1.Kitchen/GetBook",
-    "/kitchen.v1.Kitchen/Watch",
-    "/kitchen.v1.Kitchen/DownloadAll",
-)
+GET_BOOK, WATCH, PUT_SINK = (f"/kitchen.v1.Kitchen/{name}" for name in ("GetBook", "Watch", "PutSink"))
 BOOK = message("Book")(title="a book")
 
 
@@ -112,12 +108,14 @@ async def test_a_line_tells_the_rpc_and_how_it_ended_or_that_there_was_none(
         ("OPTIONS", "/v1/books/dune", b"", {}, ("unknown", "NO_CONTENT", 204)),
         ("GET", "/v1/books/dune", b"", {"accept": "image/png"}, ("unknown", "NOT_ACCEPTABLE", 406)),
         ("GET", "/v1/books/dune", b"", {"grpc-timeout": "soon"}, ("unknown", "BAD_REQUEST", 400)),
-        ("POST", "/v1/sinks", b"x" * 20, {}, ("/kitchen.v1.Kitchen/PutSink", HTTPStatus(413).name, 413)),
+        ("POST", "/v1/sinks", b"x" * 20, {}, (PUT_SINK, "PAYLOAD_TOO_LARGE", 413)),
+        ("POST", "/v1/sinks", b"{}", {"content-type": "text/css"}, (PUT_SINK, "UNSUPPORTED_MEDIA_TYPE", 415)),
+        ("POST", "/v1/books:chat", b"{}", {"content-type": "text/css"}, ("unknown", "UNSUPPORTED_MEDIA_TYPE", 415)),
         ("HEAD", "/v1/books/dune", b"", {}, (GET_BOOK, "OK", 200)),
     ],
     ids=str,
 )
-async def test_what_reaches_no_rpc_is_told_by_its_status(
+async def test_what_reaches_no_handler_is_told_by_its_status_or_refusal(
     verb: str, target: str, body: bytes, headers: dict[str, str], told: tuple[str, str, int]
 ) -> None:
     client = logged(Upstream(), Options(max_body=10))
@@ -140,6 +138,22 @@ async def test_a_call_whose_time_is_up_is_late_and_not_cancelled(target: str, wo
     options = Options(timeout=0.01, stream_timeout=0.01)
 
     assert (await line_of(logged(Upstream(work=work), options).send("GET", target)))[0] == {"verb": "GET", **line}
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [(Refusal(413, "PAYLOAD_TOO_LARGE", "too much"), "PAYLOAD_TOO_LARGE"), (OSError("no room"), "INTERNAL")],
+    ids=str,
+)
+async def test_a_stream_that_breaks_off_did_not_end_well(fault: Exception, outcome: str) -> None:
+    async def one_and_fail(deliver: Any) -> None:
+        await deliver()
+        raise fault
+
+    line, response = await line_of(logged(Upstream(work=one_and_fail)).send("GET", "/v1/books:watch"))
+
+    assert line == {"method": WATCH, "outcome": outcome, "verb": "GET", "status": 200}
+    assert "error" in json.loads(response.body.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
