@@ -14,8 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from server.transcoding.codec.document import parse_document
 from server.transcoding.codec.message import Codecs
-from server.transcoding.codec.required import has_required, missing_fields
-from server.transcoding.codec.unwritable import Search, can_be_unwritable
+from server.transcoding.codec.required import missing_fields
 from server.transcoding.codec.wellknown import HTTP_BODY
 from server.transcoding.mask import find_mask
 from server.transcoding.media import JSON, Content, Kind
@@ -41,8 +40,8 @@ class Binding:
         self._read_whole = codecs.form(route.rpc.input_type).read
         self._field = self.codec.fields.get(route.body)
         self._target = _target(route)
-        suspect = self._target is not None and can_be_unwritable(self._target)
-        self._search = Search() if suspect else None
+        suspect = self._target is not None and self._target in codecs.search.suspects
+        self._search = codecs.search if suspect else None
         self.is_raw = self._target is not None and self._target.full_name == HTTP_BODY
         """Whether the body is bytes of any type."""
         self._variables = [
@@ -52,7 +51,7 @@ class Binding:
         self._parameters: dict[str, Parameter] = {}
         self._ignores_unknown_query = ignores_unknown_query
         self._mask = find_mask(route, codecs)
-        self._has_required = has_required(route.rpc.input_type)
+        self._has_required = route.rpc.input_type in codecs.requiring
 
     def takes(self, kind: Kind) -> bool:
         """Tell whether a body of this kind can be read. Without a body in the rule all can: they must be empty."""
@@ -152,7 +151,7 @@ class Binding:
                 found = self._parameters.get(raw_name)
                 if found is None:
                     spelled = query_text(raw_name)
-                    found = self._parameter(spelled)
+                    found = self._parameter(raw_name, spelled)
                 if found.field in request.parameters and not found.repeated:
                     raise Refused("is given more than once")  # noqa: TRY301 - one place notes the faults
                 request.parameters[found.field] = spelled
@@ -165,14 +164,14 @@ class Binding:
                     faults.add(spelled, str(refusal))
         return given
 
-    def _parameter(self, spelled: str) -> Parameter:
-        """Find a parameter and remember it by its name, which has no escapes. Raises `Refused`."""
+    def _parameter(self, raw_name: str, spelled: str) -> Parameter:
+        """Find a parameter by its name, and remember it when that was sent without escapes. Raises `Refused`."""
         found = parameter(self.route.rpc.input_type, spelled)
         if self.route.body == "*":
             raise Refused("must be in the body: this method takes no query parameters")
         if self._field is not None and f"{found.field}.".startswith(f"{self._field.name}."):
             raise Refused("must be in the body")
-        if len(self._parameters) < _CACHED_PARAMETERS:
+        if raw_name == spelled and len(self._parameters) < _CACHED_PARAMETERS:
             self._parameters[spelled] = found
         return found
 

@@ -19,7 +19,7 @@ MAX_DIGITS = 1000
 """How long a number may be written."""
 
 _SPACE = " \t\n\r"
-_MINUS_ZERO = re.compile(rb"-0(?![0-9.eE])")
+_WRITTEN_MINUS_ZERO = re.compile(rb"-0(?![0-9.eE])")
 
 
 class Number:
@@ -31,6 +31,10 @@ class Number:
         if len(text) > MAX_DIGITS:
             raise Refused("has a number of too many digits")
         self.text = text
+
+
+_MINUS_ZERO = Number("-0")
+"""The one for them all, as a body may be full of it."""
 
 
 class Doubled(dict[str, object]):
@@ -61,7 +65,7 @@ def _constant(name: str) -> NoReturn:
 
 
 def _integer(text: str) -> int | Number:
-    return Number(text) if text == "-0" else int(text)
+    return _MINUS_ZERO if text == "-0" else int(text)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=_integer, parse_constant=_constant)
@@ -100,7 +104,7 @@ def _find_plain(body: bytes) -> object:
             elif type(value) is int and not value:
                 has_zero = True
         if not below:
-            is_whole = quotes == body.count(b'"') and not (has_zero and _MINUS_ZERO.search(body))
+            is_whole = quotes == body.count(b'"') and not (has_zero and _WRITTEN_MINUS_ZERO.search(body))
             return document if is_whole else None
         level = below
     return None

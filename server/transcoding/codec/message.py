@@ -15,7 +15,10 @@ from google.protobuf.message import Message
 from server.transcoding.codec import shapes
 from server.transcoding.codec.any import ANY, any_form, is_special
 from server.transcoding.codec.document import Doubled, note_doubled
+from server.transcoding.codec.nesting import Holders
+from server.transcoding.codec.required import has_required
 from server.transcoding.codec.shapes import Shape
+from server.transcoding.codec.unwritable import Search
 from server.transcoding.codec.wellknown import Form, well_known
 from server.transcoding.violation import Faults, Refused
 
@@ -157,9 +160,14 @@ def _rule(field: FieldCodec) -> int:
 
 
 class Codecs:
-    """The codecs of all message types met so far, by full name. One per descriptor pool."""
+    """The codecs of all message types met so far, by full name. One per descriptor pool.
+
+    So are the `search` for what JSON cannot carry, and the types `requiring` a field, themselves or below them.
+    """
 
     def __init__(self) -> None:
+        self.search = Search()
+        self.requiring = Holders(has_required)
         self._codecs: dict[str, MessageCodec] = {}
         self._uncompiled: list[MessageCodec] = []
 

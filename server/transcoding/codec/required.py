@@ -6,13 +6,12 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from server.transcoding.codec.nesting import types_within
 from server.transcoding.violation import join
 
 
 def has_required(descriptor: Descriptor) -> bool:
-    """Tell whether a message of this type, or one anywhere below it, can lack a required field."""
-    return any(field.is_required for kind in types_within(descriptor) for field in kind.fields)
+    """Tell whether a message of this type can itself lack a required field."""
+    return any(field.is_required for field in descriptor.fields)
 
 
 def missing_fields(message: Any) -> Iterator[str]:

@@ -111,6 +111,8 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
 
 def exact_integer(text: str) -> int:
     """Read a decimal integer, also written as `1.0` or `1e3`, without a detour over floats. Raises `Refused`."""
+    if text == "-0":  # a body may be full of it
+        return 0
     if len(text) > MAX_DIGITS or not _NUMBER.fullmatch(text):
         raise Refused("must be an integer")
     if _PLAIN.fullmatch(text):

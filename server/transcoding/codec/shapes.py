@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from server.transcoding.codec.document import Doubled
 from server.transcoding.codec.scalars import scalar_of
 from server.transcoding.codec.wellknown import Form
-from server.transcoding.violation import Faults, Refused
+from server.transcoding.violation import MAX_VIOLATIONS, Faults, Refused
 
 _Write = Callable[[Any], Any]
 _Put = Callable[[Any, Any, object, Faults], None]
@@ -55,6 +55,8 @@ def scalar_list(field: FieldDescriptor) -> Shape:
 
     def note_each(values: list[object], faults: Faults) -> None:
         for index, item in enumerate(values):
+            if len(faults) >= MAX_VIOLATIONS:
+                return
             try:
                 read_value(item)
             except Refused as refusal:
@@ -87,6 +89,8 @@ def message_list(name: str, form: Form) -> Shape:
         children = getattr(message, name)
         for index, item in enumerate(_array(value)):
             mark = len(faults)
+            if mark >= MAX_VIOLATIONS:
+                return
             try:
                 read_value(children.add(), item, faults)
             except Refused as refusal:
@@ -116,6 +120,8 @@ def mapping(field: FieldDescriptor, form: Form | None) -> Shape:
         doubled = value.names if isinstance(value, Doubled) else frozenset()
         for text, item in value.items():
             mark = len(faults)
+            if mark >= MAX_VIOLATIONS:
+                return
             try:
                 key = read_key(text)
                 if key in entries or text in doubled:

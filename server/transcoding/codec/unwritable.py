@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from server.transcoding.codec.any import ANY, find_content
 from server.transcoding.codec.document import MAX_DEPTH
-from server.transcoding.codec.nesting import types_within
+from server.transcoding.codec.nesting import Holders
 from server.transcoding.codec.wellknown import DURATION, TIMESTAMP, VALUE, moment, span
-from server.transcoding.violation import Faults, Refused
+from server.transcoding.violation import MAX_VIOLATIONS, Faults, Refused
 
 
 class _Field(NamedTuple):
@@ -34,16 +34,21 @@ class _Type(NamedTuple):
 
 
 class Search:
-    """Looks for such values in messages. Which fields can hold any is found out when a type is first met."""
+    """Looks for such values in messages. One per descriptor pool, as routes share their types.
+
+    `suspects` are the types that can hold one, themselves or anywhere below them; to ask for a type at start spares
+    its first message the time.
+    """
 
     def __init__(self) -> None:
+        self.suspects = Holders(lambda kind: kind.full_name in _CHECKS or kind.full_name == ANY)
         self._types: dict[type[Message], _Type] = {}
 
     def note(self, message: Any, faults: Faults, depth: int = 0) -> None:
-        """Note every value below a message that has no JSON form. Raises `Refused` when the message itself has none.
+        """Note the values below a message that have no JSON form. Raises `Refused` when the message itself has none.
 
-        An `Any` of a type that is not known is written as its bytes. What it holds counts as a level of nesting, which
-        protobuf does not do; `depth` is how many lie above.
+        It ends when one answer can list no more. An `Any` of a type that is not known is written as its bytes.
+        What it holds counts as a level of nesting, which protobuf does not do; `depth` is how many lie above.
         """
         if depth > MAX_DEPTH:
             raise Refused(f"nests deeper than {MAX_DEPTH} levels")
@@ -74,24 +79,18 @@ class Search:
                     faults.add("", str(refusal))
                 if len(faults) != mark:
                     faults.within(mark, field.step(key))
+                    if len(faults) >= MAX_VIOLATIONS:
+                        return
 
     def _add(self, kind: type[Message]) -> _Type:
         descriptor: Any = kind.DESCRIPTOR
         found = _ANY
         if descriptor.full_name != ANY:
-            fields = {field: _field(field) for field in descriptor.fields if _leads_to_unwritable(field)}
+            of_messages = [field for field in descriptor.fields if field.message_type is not None]
+            fields = {field: _field(field) for field in of_messages if field.message_type in self.suspects}
             found = _Type(_CHECKS.get(descriptor.full_name), fields)
         self._types[kind] = found
         return found
-
-
-def can_be_unwritable(descriptor: Descriptor) -> bool:
-    """Tell whether a message of this type, or one anywhere below it, can hold a value that has no JSON form."""
-    return any(kind.full_name in _CHECKS or kind.full_name == ANY for kind in types_within(descriptor))
-
-
-def _leads_to_unwritable(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and can_be_unwritable(field.message_type)
 
 
 def _field(field: FieldDescriptor) -> _Field:

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor
 
 from server.transcoding.codec.document import MAX_DEPTH, Number, note_doubled
 from server.transcoding.codec.scalars import DOUBLE, STRING, Scalar, scalar_of
-from server.transcoding.violation import Faults, Refused
+from server.transcoding.violation import MAX_VIOLATIONS, Faults, Refused
 
 TIMESTAMP = "google.protobuf.Timestamp"
 DURATION = "google.protobuf.Duration"
@@ -151,24 +151,31 @@ def _read_struct(message: Any, value: object, faults: Faults, room: int = _ROOM)
     note_doubled(value, faults)
     for key, item in value.items():
         mark = len(faults)
+        if mark >= MAX_VIOLATIONS:
+            return
         try:
             STRING.read(key)
             _read_value(fields[key], item, faults, room - 3)
         except Refused as refusal:
             faults.add("", str(refusal))
-        faults.within(mark, key)
+        if len(faults) != mark:
+            faults.within(mark, key)
 
 
 def _read_list(message: Any, value: object, faults: Faults, room: int = _ROOM) -> None:
     if not isinstance(value, list):
         raise Refused("must be a JSON array")
+    add = message.values.add
     for index, item in enumerate(value):
         mark = len(faults)
+        if mark >= MAX_VIOLATIONS:
+            return
         try:
-            _read_value(message.values.add(), item, faults, room - 2)
+            _read_value(add(), item, faults, room - 2)
         except Refused as refusal:
             faults.add("", str(refusal))
-        faults.within(mark, f"[{index}]")
+        if len(faults) != mark:
+            faults.within(mark, f"[{index}]")
 
 
 def _read_value(message: Any, value: object, faults: Faults, room: int = _ROOM) -> None:
@@ -178,7 +185,7 @@ def _read_value(message: Any, value: object, faults: Faults, room: int = _ROOM) 
         message.bool_value = value
     elif type(value) is str:
         message.string_value = STRING.read(value)
-    elif isinstance(value, int | Number):
+    elif type(value) is int or type(value) is Number:
         message.number_value = DOUBLE.read(value)
     elif room <= 0:
         raise Refused(f"nests too deep: a message has {MAX_DEPTH} levels, of which an object takes 3 and an array 2")

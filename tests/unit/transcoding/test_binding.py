@@ -1,16 +1,19 @@
 """Path, query and body into one message: one value from one place, and nothing ignored."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.transcoding.binding import Binding, Request
 from server.transcoding.codec.message import Codecs
+from server.transcoding.codec.nesting import Holders
 from server.transcoding.media import JSON, LINES, Content, Kind
 from server.transcoding.router import Match, Route, Router, routes_of
 from server.transcoding.spelling import find_head
@@ -74,9 +77,18 @@ service Needer {
 }
 """)
 ).FindServiceByName("t2.Needer")
+ESCAPER = pool_of(
+    compile_proto("""
+syntax = "proto3";
+package t3;
+import "google/api/annotations.proto";
+message M { int32 sum = 1 [json_name = "a+b"]; int32 sign = 2 [json_name = "a%2Bb"]; }
+service Escaper { rpc Escape(M) returns (M) { option (google.api.http) = {get: "/escape"}; } }
+""")
+).FindServiceByName("t3.Escaper")
 ROUTES = tuple(routes_of(TAKER))
-ROUTER = Router([*routes_of(SERVICE), *ROUTES, *routes_of(NEEDER)])
-CODECS = {service.file.pool: Codecs() for service in (SERVICE, TAKER, NEEDER)}
+ROUTER = Router([*routes_of(SERVICE), *ROUTES, *routes_of(NEEDER), *routes_of(ESCAPER)])
+CODECS = {service.file.pool: Codecs() for service in (SERVICE, TAKER, NEEDER, ESCAPER)}
 
 
 def binding(method: str, path: str, *, ignores_unknown_query: bool = False) -> tuple[Binding, tuple[str, ...]]:
@@ -446,6 +458,35 @@ def test_names_of_parameters_are_remembered_up_to_a_limit() -> None:
 
     assert len(found._parameters) == 256
     assert shown(Request(found, (), "right.text=x", b"")) == {"right": {"text": "x"}}
+
+
+def test_a_name_is_remembered_as_it_was_sent() -> None:
+    found, _ = binding("GET", "/escape")
+    for _ in range(2):
+        assert shown(Request(found, (), "a%2Bb=1", b"")) == {"sum": 1}
+        assert shown(Request(found, (), "a%252Bb=1", b"")) == {"sign": 1}
+        assert violations(Request(found, (), "a+b=1", b"")) == [("a b", "is not a known field")]
+
+
+def test_what_can_be_unwritable_is_found_out_at_start_and_once_for_all_routes() -> None:
+    codecs, looked_at = Codecs(), Counter[str]()
+
+    def look(kind: Descriptor) -> bool:
+        looked_at[kind.full_name] += 1
+        return kind.full_name == "google.protobuf.Timestamp"
+
+    codecs.search.suspects = Holders(look)
+    bindings = [Binding(route, codecs) for route in ROUTES]
+    at_start = looked_at.copy()
+    for found in bindings:
+        if found.route.body == "child":
+            assert violations(Request(found, (), "", b"\x42\x06\x10\x80\x94\xeb\xdc\x03", PROTOBUF)) == [
+                ("child.at", BAD_TIME)
+            ]
+
+    assert {found._search for found in bindings} == {codecs.search, None}
+    assert looked_at == at_start
+    assert set(looked_at.values()) == {1}
 
 
 def test_a_refusal_comes_before_everything_else() -> None:

@@ -164,6 +164,13 @@ def test_a_wide_document_is_not_a_deep_one() -> None:
         assert isinstance(parse_document(b"[" + b"{}," * 200 + last + b"]"), list)
 
 
+def test_minus_zero_is_one_number_however_often_it_is_written() -> None:
+    document = parse_document(b"[-0, -0]")
+
+    assert isinstance(document, list)
+    assert document[0] is document[1]
+
+
 def test_a_number_with_a_fraction_is_kept_exactly() -> None:
     number = parse_document(b" 9007199254740993.0 ")
 

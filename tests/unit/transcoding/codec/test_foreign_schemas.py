@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from server.transcoding.codec.message import Codecs, MessageCodec
-from server.transcoding.codec.required import has_required, missing_fields
+from server.transcoding.codec.required import missing_fields
 from tests.unit.transcoding.codec.reading import attempt, codec_of
 
 _OLD = """
@@ -107,7 +107,7 @@ def test_a_chain_of_types_longer_than_the_stack_is_compiled() -> None:
     codec = codec_of(f'syntax = "proto3"; package chain; {chain} message M300 {{ int32 end = 1; }}', "chain.M0")
 
     assert attempt(codec, '{"next": {"next": {"end": 1}}}')[1] == [("next.next.end", "is not a known field")]
-    assert not has_required(codec.descriptor)
+    assert codec.descriptor not in Codecs().requiring
 
 
 def test_proto2_is_read_and_written() -> None:
@@ -194,9 +194,9 @@ def test_every_missing_required_field_is_found() -> None:
 
 
 def test_whether_a_type_has_required_fields_is_known() -> None:
-    pool = OLD.descriptor.file.pool
+    pool, requiring = OLD.descriptor.file.pool, Codecs().requiring
 
-    assert has_required(OLD.descriptor)
-    assert has_required(pool.FindMessageTypeByName("old.Wrapping"))
-    assert not has_required(pool.FindMessageTypeByName("old.Free"))
-    assert not has_required(_odd_codec().descriptor)
+    assert OLD.descriptor in requiring
+    assert pool.FindMessageTypeByName("old.Wrapping") in requiring
+    assert pool.FindMessageTypeByName("old.Free") not in requiring
+    assert _odd_codec().descriptor not in Codecs().requiring
